@@ -1,0 +1,5 @@
+#!/bin/bash
+# podman.sh ARGUMENTS...
+set -euo pipefail
+
+exec podman "$@"
