@@ -1,0 +1,1 @@
+"""The application catalog: REST API, database, packages, repositories."""

@@ -1,0 +1,48 @@
+"""What a deployment would say and do, before it is one: check and plan (docs/architecture.md, "Additions")."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from catalog import dependencies
+from catalog.api.request import Request
+from catalog.api.v1 import access, submission
+
+
+def check(request: Request) -> Any:
+    """POST /environments/E/check: `{"problems": [...]}`, empty when the session can be deployed."""
+    content, project_id = _content(request)
+    try:
+        lock = _lock(request, content, project_id)
+    except dependencies.Unresolvable as failure:
+        problem = {
+            "object_id": None,
+            "type": None,
+            "path": "",
+            "message": str(failure),
+            "expected": "packages that fit together for every type in the model",
+            "found": None,
+            "fix": "import what is missing, or change the type or its version",
+        }
+        return {"problems": [problem]}
+    return {"problems": request.services.engine.check(content, lock, project_id)}
+
+
+def plan(request: Request) -> Any:
+    """POST /environments/E/plan: the steps of a deployment in order, and their hash."""
+    content, project_id = _content(request)
+    with request.database.reading() as session:
+        lock = submission.resolved(session, project_id, content)
+    return request.services.engine.plan(content, lock, project_id)
+
+
+def _content(request: Request) -> tuple[dict[str, Any], str]:
+    with request.database.reading() as session:
+        seen = access.view(request, session)
+        request.authorize("show_environment", environment_id=seen.environment.id)
+        return submission.with_environment_id(seen.model, seen.environment.id), seen.environment.project_id
+
+
+def _lock(request: Request, content: dict[str, Any], project_id: str) -> dependencies.Lock:
+    with request.database.reading() as session:
+        return dependencies.lock_of(session, project_id, content.get("Objects"), content.get("ObjectsCopy"))

@@ -1,0 +1,123 @@
+"""How a deployment, an action or a deletion is handed to the engine, and how deployments and reports are shown.
+
+One transaction writes the dependency lock, the deployment's row and the session's state; waking a worker comes
+after it. spec/api-v1 §1.5 ("What deploy does"), §1.8.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import orm
+
+from catalog import dependencies, model
+from catalog.api import errors
+from catalog.api.request import Request
+from catalog.api.timestamps import timestamp
+from catalog.db import deployments, environments, sessions, statuses
+from catalog.db.environments import Environment
+from catalog.db.sessions import Session
+
+
+def submit_deploy(request: Request, session: orm.Session, environment: Environment, row: Session) -> str:
+    """Starts the deployment of a session; the deployment's id. Raises `errors.BadRequest`, `errors.Forbidden`."""
+    action = {"object_id": environment.id, "method": "deploy", "args": {}}
+    return _submit(request, session, environment, row, kind="deploy", action=action, state=sessions.DEPLOYING)
+
+
+def submit_action(
+    request: Request, session: orm.Session, environment: Environment, row: Session, action: dict[str, Any]
+) -> str:
+    """Starts an action `{"object_id", "method", "args"}`; the deployment's id. Raises as `submit_deploy`."""
+    return _submit(request, session, environment, row, kind="action", action=action, state=sessions.DEPLOYING)
+
+
+def submit_deletion(request: Request, session: orm.Session, environment: Environment, row: Session) -> str:
+    """Starts the deletion of everything the environment has; the deployment's id. Raises as `submit_deploy`."""
+    return _submit(request, session, environment, row, kind="delete", action=None, state=sessions.DELETING)
+
+
+def _submit(
+    request: Request,
+    session: orm.Session,
+    environment: Environment,
+    row: Session,
+    *,
+    kind: str,
+    action: dict[str, Any] | None,
+    state: str,
+) -> str:
+    content = with_environment_id(row.model, environment.id)
+    lock = resolved(session, environment.project_id, content)
+    environments.lock(session, environment.id)
+    access_is_free = environments.status(session, environment.id) not in environments.BUSY
+    session_id = row.id
+    row.model = content
+    session.flush()
+    if not (access_is_free and sessions.begin(session, row, state)):
+        raise errors.Forbidden(f"Environment {environment.id} is being deployed or deleted. Wait for its end.")
+    deployment = deployments.submit(
+        session,
+        environment_id=environment.id,
+        session_id=session_id,
+        project_id=request.caller.project_id,
+        user_id=request.caller.user_id,
+        kind=kind,
+        action=action,
+        model=content,
+        lock=lock,
+    )
+    return deployment.id
+
+
+def with_environment_id(content: dict[str, Any], environment_id: str) -> dict[str, Any]:
+    """The model with the environment's id as that of its root object, as the engine addresses it."""
+    objects = content.get("Objects")
+    if not isinstance(objects, dict):
+        return content
+    return {**content, "Objects": {**objects, "?": {**objects.get("?", {}), "id": environment_id}}}
+
+
+def resolved(session: orm.Session, project_id: str, content: dict[str, Any]) -> dependencies.Lock:
+    """The lock of a model, what the engine may have to destroy included. Raises `errors.BadRequest`."""
+    try:
+        return dependencies.lock_of(session, project_id, content.get("Objects"), content.get("ObjectsCopy"))
+    except dependencies.Unresolvable as failure:
+        raise errors.BadRequest(str(failure))
+
+
+def shown_deployment(row: deployments.Deployment, levels: dict[str, int]) -> dict[str, Any]:
+    """A deployment as clients see it."""
+    objects = row.model.get("Objects")
+    description: Any = {"services": []}
+    if isinstance(objects, dict):
+        description = model.sanitized(objects)
+        if "applications" in description and "services" not in description:
+            description["services"] = description.pop("applications")
+    return {
+        "id": row.id,
+        "environment_id": row.environment_id,
+        "created": timestamp(row.created),
+        "updated": timestamp(row.updated),
+        "started": timestamp(row.started or row.created),
+        "finished": timestamp(row.finished),
+        "description": description,
+        "action": model.sanitized(row.action),
+        "result": row.result or {},
+        "state": deployments.shown_state(row, levels),
+    }
+
+
+def shown_status(row: statuses.Status) -> dict[str, Any]:
+    """A report as clients see it."""
+    return {
+        "id": row.id,
+        "task_id": row.deployment_id,
+        "entity_id": row.entity_id,
+        "entity": "",
+        "level": row.level,
+        "text": row.text,
+        "details": row.details,
+        "created": timestamp(row.created),
+        "updated": timestamp(row.created),
+    }

@@ -1,0 +1,1 @@
+"""The catalog's database: one module per resource, tables and queries together."""

@@ -1,0 +1,250 @@
+"""Deployments: one row per deploy, action or delete of an environment, and the lease under which a worker runs it.
+
+The row is the truth (docs/architecture.md, "durable execution"). The API submits and cancels, workers `claim`, `hold`
+and `release`. Every statement that changes a running deployment is conditional on the lease's owner and fence.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import orm
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import GenericFunction
+
+from catalog.db import statuses
+from catalog.db.base import Base, Identifier, Json, Timestamp, new_id, now
+
+KINDS = ("deploy", "action", "delete")
+
+QUEUED = "queued"  # waits for a worker
+RUNNING = "running"  # a worker has claimed it; its lease says whether that worker still lives
+CANCELLING = "cancelling"  # running, and the next effect ends it
+FINISHED = "finished"  # result is there
+UNFINISHED = (QUEUED, RUNNING, CANCELLING)
+
+
+class Deployment(Base):
+    """One run of the engine (Murano's "task"). `lease_expires` is in seconds of the database's clock."""
+
+    __tablename__ = "deployments"
+
+    id: orm.Mapped[str] = orm.mapped_column(Identifier, primary_key=True, default=new_id)
+    environment_id: orm.Mapped[str] = orm.mapped_column(
+        Identifier, sa.ForeignKey("environments.id", ondelete="CASCADE"), index=True
+    )
+    session_id: orm.Mapped[str | None] = orm.mapped_column(Identifier)
+    project_id: orm.Mapped[str] = orm.mapped_column(sa.String(64))
+    user_id: orm.Mapped[str] = orm.mapped_column(sa.String(64))
+    kind: orm.Mapped[str] = orm.mapped_column(sa.String(16))
+    action: orm.Mapped[dict[str, Any] | None] = orm.mapped_column(Json)
+    model: orm.Mapped[dict[str, Any]] = orm.mapped_column(Json)
+    lock: orm.Mapped[list[dict[str, Any]]] = orm.mapped_column(Json)
+    state: orm.Mapped[str] = orm.mapped_column(sa.String(16), index=True, default=QUEUED)
+    result: orm.Mapped[dict[str, Any] | None] = orm.mapped_column(Json)
+    created: orm.Mapped[datetime.datetime] = orm.mapped_column(Timestamp, default=now)
+    updated: orm.Mapped[datetime.datetime] = orm.mapped_column(Timestamp, default=now, onupdate=now)
+    started: orm.Mapped[datetime.datetime | None] = orm.mapped_column(Timestamp)
+    finished: orm.Mapped[datetime.datetime | None] = orm.mapped_column(Timestamp)
+    owner: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
+    lease_expires: orm.Mapped[float | None] = orm.mapped_column(sa.Double)
+    fence: orm.Mapped[int] = orm.mapped_column(sa.Integer, default=0)
+
+
+class database_clock(GenericFunction[float]):
+    """Seconds since the epoch by the database's clock: the one clock all workers share."""
+
+    type = sa.Double()
+    inherit_cache = True
+
+
+@compiles(database_clock, "sqlite")
+def _clock_of_sqlite(_element: Any, _compiler: Any, **_options: Any) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(database_clock, "postgresql")
+def _clock_of_postgresql(_element: Any, _compiler: Any, **_options: Any) -> str:
+    return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)"
+
+
+@compiles(database_clock, "mysql", "mariadb")
+def _clock_of_mysql(_element: Any, _compiler: Any, **_options: Any) -> str:
+    return "(UNIX_TIMESTAMP(SYSDATE(6)) + 0.0)"
+
+
+def submit(
+    session: orm.Session,
+    *,
+    environment_id: str,
+    session_id: str | None,
+    project_id: str,
+    user_id: str,
+    kind: str,
+    action: Mapping[str, Any] | None,
+    model: Mapping[str, Any],
+    lock: Sequence[Mapping[str, Any]],
+) -> Deployment:
+    """Queues a deployment with its first report, "Action <method> is scheduled" (spec/api-v1 §1.5).
+
+    `action` is `{"object_id", "method", "args"}`, null for a delete; `lock` is `[{"fqn", "version", "package_id",
+    "digest"}]`. Wake the workers after the commit: `deployment_ready(deployment_id)` on topic `chandlery-engine`.
+    Raises `ValueError` for an unknown kind, or an action that does not fit it.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind of a deployment: expected one of {', '.join(KINDS)}, found {kind!r}")
+    if (kind == "delete") is not (action is None):
+        raise ValueError(f"a deployment of kind {kind!r}: expected {'no' if kind == 'delete' else 'an'} action")
+    deployment = Deployment(
+        id=new_id(),
+        environment_id=environment_id,
+        session_id=session_id,
+        project_id=project_id,
+        user_id=user_id,
+        kind=kind,
+        action=None if action is None else dict(action),
+        model=dict(model),
+        lock=[dict(entry) for entry in lock],
+        state=QUEUED,
+        created=now(),
+    )
+    session.add(deployment)
+    session.flush()
+    method = None if action is None else action.get("method")
+    statuses.add(session, deployment.id, environment_id, text=f"Action {method} is scheduled")
+    return deployment
+
+
+def of_environment(session: orm.Session, environment_id: str) -> list[Deployment]:
+    """The environment's deployments, newest first."""
+    query = sa.select(Deployment).where(Deployment.environment_id == environment_id)
+    return list(session.scalars(query.order_by(Deployment.created.desc(), Deployment.id.desc())))
+
+
+def unfinished(session: orm.Session, environment_id: str) -> list[Deployment]:
+    """The environment's deployments that are queued or run, oldest first."""
+    query = sa.select(Deployment).where(Deployment.environment_id == environment_id, Deployment.state.in_(UNFINISHED))
+    return list(session.scalars(query.order_by(Deployment.created, Deployment.id)))
+
+
+def shown_state(deployment: Deployment, levels: Mapping[str, int]) -> str:
+    """The state as API v1 shows it (spec/api-v1 §1.8); `levels` counts the deployment's statuses by level."""
+    failed = levels.get("error", 0) > 0 or bool((deployment.result or {}).get("isException"))
+    warned = levels.get("warning", 0) > 0
+    if deployment.state == FINISHED:
+        return "completed_w_errors" if failed else "completed_w_warnings" if warned else "success"
+    return "running_w_errors" if failed else "running_w_warnings" if warned else "running"
+
+
+def cancel(session: orm.Session, deployment_id: str) -> bool:
+    """Asks for the end of a deployment at its next effect. False: it has finished already, or never was."""
+    changed = session.execute(
+        sa.update(Deployment)
+        .where(Deployment.id == deployment_id, Deployment.state.in_(UNFINISHED))
+        .values(state=CANCELLING, updated=now())
+    )
+    return _matched(changed) == 1
+
+
+# --- the lease -------------------------------------------------------------------------------------------------------
+
+
+def claimable(session: orm.Session, limit: int) -> list[str]:
+    """Ids of deployments no living worker holds, oldest first.
+
+    Deployments of one environment run one after the other: only its oldest unfinished one is offered. That one can
+    not become another's follower between this query and `claim`, so `claim` need not look again.
+    """
+    older = orm.aliased(Deployment)
+    has_older = sa.exists().where(
+        older.environment_id == Deployment.environment_id,
+        older.state.in_(UNFINISHED),
+        sa.or_(
+            older.created < Deployment.created,
+            sa.and_(older.created == Deployment.created, older.id < Deployment.id),
+        ),
+    )
+    query = (
+        sa.select(Deployment.id)
+        .where(Deployment.state.in_(UNFINISHED), _unheld(), ~has_older)
+        .order_by(Deployment.created, Deployment.id)
+        .limit(limit)
+    )
+    return list(session.scalars(query))
+
+
+def claim(session: orm.Session, deployment_id: str, owner: str, seconds: float) -> int | None:
+    """Takes the lease if nobody holds it, in one conditional UPDATE: the fencing number, or None if it was taken."""
+    changed = session.execute(
+        sa.update(Deployment)
+        .where(Deployment.id == deployment_id, Deployment.state.in_(UNFINISHED), _unheld())
+        .values(
+            owner=owner,
+            fence=Deployment.fence + 1,
+            lease_expires=database_clock() + seconds,
+            state=sa.case((Deployment.state == QUEUED, RUNNING), else_=Deployment.state),
+            started=sa.func.coalesce(Deployment.started, now()),
+            updated=now(),
+        )
+        .execution_options(synchronize_session=False)
+    )
+    if _matched(changed) == 0:
+        return None
+    return session.scalars(sa.select(Deployment.fence).where(Deployment.id == deployment_id)).one()
+
+
+def hold(session: orm.Session, deployment_id: str, owner: str, fence: int, seconds: float) -> str | None:
+    """Renews the lease and locks the row until the transaction ends: the deployment's state, None if the lease is lost.
+
+    First statement of every transaction of a worker: while the row is locked nobody can claim it, so whatever
+    else the transaction writes is written by the lease's holder or not at all.
+    """
+    changed = session.execute(
+        sa.update(Deployment)
+        .where(
+            Deployment.id == deployment_id,
+            Deployment.owner == owner,
+            Deployment.fence == fence,
+            Deployment.state.in_((RUNNING, CANCELLING)),
+        )
+        .values(lease_expires=database_clock() + seconds)
+        .execution_options(synchronize_session=False)
+    )
+    if _matched(changed) == 0:
+        return None
+    return session.scalars(sa.select(Deployment.state).where(Deployment.id == deployment_id)).one()
+
+
+def release(session: orm.Session, deployment_id: str, owner: str, fence: int) -> bool:
+    """Gives the lease back, the deployment unfinished: any worker may claim it at once. False: it was lost before."""
+    changed = session.execute(
+        sa.update(Deployment)
+        .where(Deployment.id == deployment_id, Deployment.owner == owner, Deployment.fence == fence)
+        .values(owner=None, lease_expires=None)
+        .execution_options(synchronize_session=False)
+    )
+    return _matched(changed) == 1
+
+
+def release_all(session: orm.Session) -> int:
+    """Gives every lease back; how many there were. Only for a service that knows it is alone on its database: what a
+    dead process held need not wait for its lease to run out. One that is not dead is fenced out by the next claim.
+    """
+    changed = session.execute(
+        sa.update(Deployment)
+        .where(Deployment.lease_expires.is_not(None))
+        .values(owner=None, lease_expires=None)
+        .execution_options(synchronize_session=False)
+    )
+    return _matched(changed)
+
+
+def _unheld() -> sa.ColumnElement[bool]:
+    return sa.or_(Deployment.lease_expires.is_(None), Deployment.lease_expires < database_clock())
+
+
+def _matched(result: Any) -> int:
+    return int(result.rowcount)

@@ -1,0 +1,84 @@
+"""The journal: every effect of a deployment on the world, its intent and its outcome.
+
+A row without `finished` is an effect in flight, or one whose worker died. `outcome` and `failure` are JSON; an outcome
+of null is told from none by `finished`. `delivery` is the place in which the outcome was handed to the program.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import orm
+
+from catalog.db.base import Base, Identifier, Json, Timestamp, now
+from catalog.db.deployments import FINISHED, Deployment
+
+
+class JournalEntry(Base):
+    """One effect. `key` is `<thread path>/<sequence>`; `failure` is `{"names", "message", "extra"}`."""
+
+    __tablename__ = "journal"
+
+    deployment_id: orm.Mapped[str] = orm.mapped_column(
+        Identifier, sa.ForeignKey("deployments.id", ondelete="CASCADE"), primary_key=True
+    )
+    key: orm.Mapped[str] = orm.mapped_column(sa.String(255), primary_key=True)
+    name: orm.Mapped[str] = orm.mapped_column(sa.String(128))
+    digest: orm.Mapped[str] = orm.mapped_column(sa.String(64))
+    arguments: orm.Mapped[Any] = orm.mapped_column(Json)
+    outcome: orm.Mapped[Any | None] = orm.mapped_column(Json)
+    failure: orm.Mapped[dict[str, Any] | None] = orm.mapped_column(Json)
+    started: orm.Mapped[datetime.datetime] = orm.mapped_column(Timestamp)
+    finished: orm.Mapped[datetime.datetime | None] = orm.mapped_column(Timestamp)
+    delivery: orm.Mapped[int | None] = orm.mapped_column(sa.Integer)
+
+
+def entries(session: orm.Session, deployment_id: str) -> list[JournalEntry]:
+    """All effects of a deployment, in the order they began."""
+    query = sa.select(JournalEntry).where(JournalEntry.deployment_id == deployment_id)
+    return list(session.scalars(query.order_by(JournalEntry.started, JournalEntry.key)))
+
+
+def intend(
+    session: orm.Session, deployment_id: str, key: str, name: str, digest: str, arguments: Mapping[str, Any]
+) -> JournalEntry:
+    """Writes the intent, or finds the one an earlier try has written."""
+    entry = session.get(JournalEntry, (deployment_id, key))
+    if entry is None:
+        entry = JournalEntry(
+            deployment_id=deployment_id, key=key, name=name, digest=digest, arguments=dict(arguments), started=now()
+        )
+        session.add(entry)
+        session.flush()
+    return entry
+
+
+def conclude(
+    session: orm.Session, deployment_id: str, key: str, *, outcome: Any = None, failure: Mapping[str, Any] | None = None
+) -> None:
+    """Writes what came of an effect."""
+    session.execute(
+        sa.update(JournalEntry)
+        .where(JournalEntry.deployment_id == deployment_id, JournalEntry.key == key)
+        .values(outcome=outcome, failure=None if failure is None else dict(failure), finished=now())
+    )
+
+
+def deliver(session: orm.Session, deployment_id: str, deliveries: Mapping[int, str]) -> None:
+    """Writes the places in which outcomes were handed to the program: `{number: key}`."""
+    for number, key in deliveries.items():
+        session.execute(
+            sa.update(JournalEntry)
+            .where(JournalEntry.deployment_id == deployment_id, JournalEntry.key == key)
+            .values(delivery=number)
+        )
+
+
+def prune(session: orm.Session, finished_before: datetime.datetime) -> int:
+    """Removes the journals of deployments that finished before: how many effects. Their results and reports stay."""
+    old = sa.select(Deployment.id).where(Deployment.state == FINISHED, Deployment.finished < finished_before)
+    removed: Any = session.execute(sa.delete(JournalEntry).where(JournalEntry.deployment_id.in_(old)))
+    return int(removed.rowcount)

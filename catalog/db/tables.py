@@ -1,0 +1,37 @@
+"""Every table of the database, by importing every module that defines some: for migrations and for tests."""
+
+from __future__ import annotations
+
+from catalog.db import (
+    agents,
+    categories,
+    deployments,
+    environments,
+    identity,
+    instance_stats,
+    journal,
+    packages,
+    repositories,
+    sessions,
+    statuses,
+    templates,
+)
+from catalog.db.base import Base
+
+__all__ = [
+    "METADATA",
+    "agents",
+    "categories",
+    "deployments",
+    "environments",
+    "identity",
+    "instance_stats",
+    "journal",
+    "packages",
+    "repositories",
+    "sessions",
+    "statuses",
+    "templates",
+]
+
+METADATA = Base.metadata

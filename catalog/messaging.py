@@ -1,0 +1,129 @@
+"""The engine, seen from the API: wake-ups that may get lost, and questions it answers in time or not at all.
+
+oslo.messaging on topic `chandlery-engine`. The deployment's row is the truth: a wake-up that fails is logged and
+costs the deployment the seconds until a worker polls. Errors the engine raises come back under their names and
+become answers here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from oslo_config import cfg
+from oslo_service import backend
+from oslo_service.backend.exceptions import BackendAlreadySelected
+
+from catalog.api import errors
+
+# Everything here runs on threads. oslo.service has to be told before oslo.messaging is imported (a process that has
+# chosen already says so itself), and futurist would load eventlet, 19 MiB for nothing, if it found it.
+_eventlet = sys.modules.setdefault("eventlet", None)  # type: ignore[arg-type]
+with contextlib.suppress(BackendAlreadySelected):
+    backend.init_backend(backend.BackendType.THREADING)
+import oslo_messaging  # noqa: E402
+
+if _eventlet is None:
+    del sys.modules["eventlet"]
+
+LOG = logging.getLogger(__name__)
+
+TOPIC = "chandlery-engine"
+NOT_FOUND = (  # spec/api-v1 §1.9: which failures of a static action are a 404
+    "NoClassFound",
+    "NoMethodFound",
+    "NoPackageFound",
+    "NoPackageForClassFound",
+    "MethodNotExposed",
+    "NoMethodRegistered",
+)
+BAD_REQUEST = (
+    "NoMatchingMethod",  # arguments that do not fit are the caller's: the original's tests want a 400 (§4.1)
+    "NoMatchingMethodException",
+    "ContractViolation",
+    "ContractViolationException",
+    "ValueError",
+    "PackageError",
+    "DslError",
+)
+
+
+class Engine:
+    """The workers, whichever of them is there."""
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        self._timeouts = conf.engine_rpc
+        _register_strays(conf)
+        self.transport = oslo_messaging.get_rpc_transport(conf, url=conf.messaging.transport_url)
+        self._client = oslo_messaging.get_rpc_client(self.transport, oslo_messaging.Target(topic=TOPIC))
+
+    def wake(self, deployment_id: str) -> None:
+        """Tells a worker that a deployment is ready. Never fails: workers look for themselves, too."""
+        try:
+            self._client.prepare(retry=1).cast({}, "deployment_ready", deployment_id=deployment_id)
+        except Exception:  # whatever the broker's trouble is, the row is stored and will be found
+            LOG.warning(
+                "deployment %s: no worker could be woken; one will find it by itself", deployment_id, exc_info=True
+            )
+
+    def check(self, model: Mapping[str, Any], lock: Sequence[Mapping[str, str]], project_id: str) -> Any:
+        """Problems of a model: a list of objects. Raises `errors.ApiError`."""
+        return self._ask("check", self._timeouts.check_timeout, model=model, lock=lock, project_id=project_id)
+
+    def plan(self, model: Mapping[str, Any], lock: Sequence[Mapping[str, str]], project_id: str) -> Any:
+        """What a deployment would do: `{"steps": [...], "hash"}`. Raises `errors.ApiError`."""
+        return self._ask("plan", self._timeouts.plan_timeout, model=model, lock=lock, project_id=project_id)
+
+    def static_action(self, **arguments: Any) -> Any:
+        """The result of a public static method. Raises `errors.ApiError`."""
+        return self._ask("static_action", self._timeouts.static_action_timeout, **arguments)
+
+    def schema(self, **arguments: Any) -> Any:
+        """JSON schemas of a class and its model builders. Raises `errors.ApiError`."""
+        return self._ask("schema", self._timeouts.check_timeout, **arguments)
+
+    def close(self) -> None:
+        """Closes the connection to the broker."""
+        self.transport.cleanup()
+
+    def _ask(self, method: str, timeout: float, **arguments: Any) -> Any:
+        try:
+            return self._client.prepare(timeout=timeout).call({}, method, **arguments)
+        except oslo_messaging.MessagingTimeout:
+            raise errors.Timeout(
+                f"The engine did not answer within {timeout:.0f} s. Repeat the request; if it stays silent, "
+                "see that a worker runs (chandlery-engine) and reaches the same broker."
+            )
+        except oslo_messaging.MessageDeliveryFailure:
+            raise errors.Unavailable("The message broker does not take messages now. Repeat the request in a while.")
+        except Exception as failure:  # the engine's own error, by name: over a broker it arrives as RemoteError
+            raise _translated(failure)
+
+
+def _register_strays(conf: cfg.ConfigOpts) -> None:
+    """Options that releases of oslo.messaging from 18 on register with the process's global configuration only."""
+    for module, options, group in (
+        ("oslo_messaging._tracing.client", "oslo_messaging_tracing", "oslo_messaging_tracing"),
+        ("oslo_messaging._metrics.client", "oslo_messaging_metrics", "oslo_messaging_metrics"),
+    ):
+        with contextlib.suppress(ImportError, AttributeError):  # a release that has no such options
+            conf.register_opts(getattr(importlib.import_module(module), options), group=group)
+
+
+def _translated(failure: Exception) -> errors.ApiError:
+    name = getattr(failure, "exc_type", None) or type(failure).__name__
+    text = getattr(failure, "value", None) or str(failure)
+    names = {name, *(base.__name__ for base in type(failure).__mro__)}
+    thrown = getattr(failure, "names", None)
+    if isinstance(thrown, list | tuple):
+        names.update(str(each).rpartition(".")[2] for each in thrown)
+    if names & set(NOT_FOUND):
+        return errors.NotFound(f"{text}")
+    if names & set(BAD_REQUEST):
+        return errors.BadRequest(f"{text}")
+    LOG.error("the engine failed", exc_info=failure)
+    return errors.Unavailable(f"The engine failed: {name}: {text}")

@@ -1,0 +1,20 @@
+"""Rules of environment templates."""
+
+from __future__ import annotations
+
+from catalog.policies.base import ANYBODY, WRITER, rule
+
+RULES = (
+    rule("list_env_templates", ANYBODY, "List templates.", ("GET", "/v1/templates")),
+    rule("create_env_template", WRITER, "Create a template.", ("POST", "/v1/templates")),
+    rule("show_env_template", ANYBODY, "Show a template.", ("GET", "/v1/templates/{env_template_id}")),
+    rule("update_env_template", WRITER, "Change a template.", ("PUT", "/v1/templates/{env_template_id}")),
+    rule("delete_env_template", WRITER, "Delete a template.", ("DELETE", "/v1/templates/{env_template_id}")),
+    rule("clone_env_template", WRITER, "Clone a public template.", ("POST", "/v1/templates/{env_template_id}/clone")),
+    rule(
+        "update_service_env_template",
+        WRITER,
+        "Change the applications of a template.",
+        ("PUT", "/v1/templates/{env_template_id}/services/{path}"),
+    ),
+)

@@ -1,0 +1,118 @@
+"""What is where in a repository: the original's tree (spec/api-v1 §2.3), and our index of it.
+
+index.json                 every version: digests, description, author, tags, requirements (ours)
+apps/<fqn>.zip             the newest version (the original's)
+apps/<fqn>.<version>.zip   each version
+bundles/<name>.bundle      `{"Packages": [{"Name", "Version"?}]}` (the original's)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from dsl.packages import Version, VersionSpec
+
+INDEX = "index.json"
+FORMAT = 1
+FQN = re.compile(r"\w+(\.\w+)*")
+ARCHIVE = re.compile(r"apps/[\w.+-]+\.zip")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+TEXTS = {"name": 255, "type": 20, "author": 255, "description": 100_000}  # longest text of each
+
+
+class MalformedIndex(ValueError):
+    """An index that is not one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One version of one package in a repository. `sha256` is of the archive, None where no index says it."""
+
+    fqn: str
+    version: str
+    name: str
+    type: str
+    author: str
+    description: str
+    tags: tuple[str, ...]
+    require: Mapping[str, str] = dataclasses.field(hash=False)
+    archive: str
+    sha256: str | None
+    digest: str | None
+    repository: str = ""
+
+
+def archive_path(fqn: str, version: str | None = None) -> str:
+    """Where an archive is: of a version, or the newest."""
+    return f"apps/{fqn}.zip" if version is None else f"apps/{fqn}.{version}.zip"
+
+
+def read_index(data: bytes, repository: str) -> tuple[Entry, ...]:
+    """The entries of an index. Raises `MalformedIndex` that names the entry and the field."""
+    try:
+        document = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as failure:
+        raise MalformedIndex(f"{INDEX}: expected JSON in UTF-8: {failure}")
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise MalformedIndex(f'{INDEX}: expected an object with "format": {FORMAT}')
+    listed = document.get("packages")
+    if not isinstance(listed, list):
+        raise MalformedIndex(f"{INDEX}: packages: expected an array")
+    return tuple(_entry(value, position, repository) for position, value in enumerate(listed))
+
+
+def write_index(entries: list[Entry]) -> bytes:
+    """The index of these entries; equal entries give equal bytes."""
+    packages = []
+    for entry in entries:
+        fields = dataclasses.asdict(entry)
+        del fields["repository"]
+        packages.append(fields)
+    packages.sort(key=lambda fields: (fields["fqn"], Version.coerce(fields["version"])))
+    document = {"format": FORMAT, "packages": packages}
+    return (json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def _entry(value: Any, position: int, repository: str) -> Entry:
+    where = f"{INDEX}: packages/{position}"
+    if not isinstance(value, dict):
+        raise MalformedIndex(f"{where}: expected an object")
+    fqn = _matching(value.get("fqn"), FQN, 128, f"{where}/fqn", "a full name such as org.example.App")
+    try:
+        version = str(Version.coerce(value.get("version")))
+        require = value.get("require") or {}
+        for name, spec in require.items():
+            _matching(name, FQN, 128, f"{where}/require", "full names of packages")
+            VersionSpec.parse(spec)
+    except (ValueError, AttributeError) as failure:
+        raise MalformedIndex(f"{where}: expected a version, and requirements by package name: {failure}")
+    texts = {}
+    for key, longest in TEXTS.items():
+        text = value.get(key) or ""
+        if not isinstance(text, str) or len(text) > longest:
+            raise MalformedIndex(f"{where}/{key}: expected a string of at most {longest} characters")
+        texts[key] = text
+    tags = value.get("tags") or []
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise MalformedIndex(f"{where}/tags: expected an array of strings")
+    return Entry(
+        fqn=fqn,
+        version=version,
+        tags=tuple(tags),
+        require={name: str(spec) for name, spec in require.items()},
+        archive=_matching(value.get("archive"), ARCHIVE, 300, f"{where}/archive", "a path like apps/name.zip"),
+        sha256=_matching(value.get("sha256"), SHA256, 64, f"{where}/sha256", "64 hex digits"),
+        digest=_matching(value.get("digest"), SHA256, 64, f"{where}/digest", "64 hex digits"),
+        repository=repository,
+        **texts,
+    )
+
+
+def _matching(value: Any, pattern: re.Pattern[str], longest: int, where: str, expected: str) -> str:
+    if not isinstance(value, str) or len(value) > longest or not pattern.fullmatch(value):
+        raise MalformedIndex(f"{where}: expected {expected}, found {str(value)[:80]!r}")
+    return value

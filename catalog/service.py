@@ -1,0 +1,164 @@
+"""The catalog as one WSGI application: API, identity, agents, and whatever is mounted beside them.
+
+`create_app(config)` makes it. From the outside in: request ids and the last resort for failures, then the mounts by
+the path's first segment; behind `/v1` identity guards the API. Everything else is the version document (spec/api-v1
+§1.1).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+import webob
+from oslo_config import cfg
+
+from catalog.api import agents, errors, routing
+from catalog.api.counters import Counters
+from catalog.api.request import Services
+from catalog.api.v1 import urls
+from catalog.db import tables  # noqa: F401  all tables are known before the first is used
+from catalog.db.base import Database
+from catalog.identity import api as identity_api
+from catalog.identity import catalog as service_catalog
+from catalog.identity import middleware
+from catalog.messaging import Engine
+from catalog.policies import Policy
+from catalog.repositories.registry import Registry
+
+LOG = logging.getLogger(__name__)
+
+Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
+DASHBOARD = "/dashboard"
+REQUEST_ID = "openstack.request_id"
+
+
+def create_app(
+    conf: cfg.ConfigOpts, *, database: Database | None = None, mounts: Mapping[str, Wsgi] | None = None
+) -> Service:
+    """The application of a configuration (`catalog.config.load`).
+
+    `mounts` are further WSGI applications by path prefix, as `{"/dashboard": app}`; each sees its prefix as
+    SCRIPT_NAME. Raises `ValueError` for a repository or database that is configured wrongly.
+    """
+    database = database or Database(conf.database.connection)
+    services = Services(
+        config=conf,
+        database=database,
+        policy=Policy(conf),
+        engine=Engine(conf),
+        repositories=Registry(conf, database),
+        event_streams=threading.BoundedSemaphore(conf.api.event_streams),
+        counters=Counters(),
+    )
+    return Service(services, mounts or {})
+
+
+class Service:
+    """The application; `services` is what it works with. `close` ends its connections."""
+
+    def __init__(self, services: Services, mounts: Mapping[str, Wsgi]) -> None:
+        self.services = services
+        self._conf = services.config
+        guarded = middleware.guard(routing.Api(urls.ROUTES, services), services.config, services.database)
+        self._agents = agents.agents_app(services.database)
+        self._mounts: dict[str, Wsgi] = {"/agents/v1": self._agents, "/v1": self._counted(guarded), **mounts}
+        if services.config.identity.auth == "embedded":
+            self._mounts["/identity"] = identity_api.Identity(services.config, services.database)
+        self._prefixes = sorted(self._mounts, key=len, reverse=True)
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        request_id = f"req-{uuid.uuid4()}"
+        environ[REQUEST_ID] = request_id
+
+        def start(status: str, headers: list[tuple[str, str]], *details: Any) -> Any:
+            kept = [(name, value) for name, value in headers if name.lower() != "x-openstack-request-id"]
+            return start_response(status, [*kept, ("x-openstack-request-id", request_id)], *details)
+
+        try:
+            return self._find(environ)(environ, start)
+        except Exception as failure:  # the last resort: a client always gets an answer it can read
+            return routing.answer_for(failure, environ)(environ, start)
+
+    def close(self) -> None:
+        """Ends waiting agents, and the connections to broker and database."""
+        self._agents.close()
+        self.services.engine.close()
+        self.services.database.dispose()
+
+    def _find(self, environ: dict[str, Any]) -> Wsgi:
+        """The application for a path, which is cut after the application's prefix. Doubled slashes do not matter."""
+        path = re.sub(r"^/*", "/", environ.get("PATH_INFO", ""))
+        for prefix in self._prefixes:
+            if path == prefix or path.startswith(prefix + "/"):
+                rest = path[len(prefix) :]
+                if prefix == "/v1":
+                    rest = re.sub(r"^/+", "/", rest)
+                environ["SCRIPT_NAME"] = environ.get("SCRIPT_NAME", "") + prefix
+                environ["PATH_INFO"] = rest
+                return self._mounts[prefix]
+        if path == "/healthcheck":
+            return self._healthcheck
+        return self._versions
+
+    def _counted(self, app: Wsgi) -> Wsgi:
+        def counted(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            began = time.monotonic()
+            seen: list[str] = []
+
+            def start(status: str, headers: list[tuple[str, str]], *details: Any) -> Any:
+                seen.append(status)
+                return start_response(status, headers, *details)
+
+            body = app(environ, start)
+            self.services.counters.count(
+                seconds=time.monotonic() - began,
+                failed=not seen or seen[-1].startswith("5"),
+                project_id=environ.get("HTTP_X_PROJECT_ID", ""),
+            )
+            return body
+
+        return counted
+
+    def _versions(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """The version document; a browser at the root goes to the dashboard, if there is one."""
+        web = webob.Request(environ)
+        if (
+            DASHBOARD in self._mounts
+            and web.path_info in ("", "/")
+            and web.method in ("GET", "HEAD")
+            and _is_browser(web)
+        ):
+            redirect = webob.Response(status=302, headers={"Location": f"{web.script_name}{DASHBOARD}/"})
+            redirect.headers["Vary"] = "Accept, User-Agent"
+            return redirect(environ, start_response)
+        root = service_catalog.root_url(self._conf, environ)
+        links = [{"rel": "self", "href": f"{root}/v1/"}]
+        document = {"versions": [{"id": "v1.0", "status": "CURRENT", "links": links}]}
+        answer = webob.Response(
+            body=json.dumps(document).encode(), status=300, content_type="application/json", charset=None
+        )
+        return answer(environ, start_response)
+
+    def _healthcheck(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """200 when the database answers, 503 otherwise."""
+        try:
+            with self.services.database.reading() as session:
+                session.execute(sa.text("SELECT 1"))
+        except sa.exc.SQLAlchemyError:
+            LOG.exception("healthcheck: the database does not answer")
+            failure = errors.Unavailable("The database does not answer")
+            return errors.response(failure, environ.get("HTTP_ACCEPT"), environ[REQUEST_ID])(environ, start_response)
+        return webob.Response(text="OK", content_type="text/plain")(environ, start_response)
+
+
+def _is_browser(web: webob.Request) -> bool:
+    accept = web.environ.get("HTTP_ACCEPT", "")
+    return accept.startswith("text/html") and (web.user_agent or "").startswith("Mozilla/")
