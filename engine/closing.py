@@ -1,0 +1,112 @@
+"""The end of a deployment, in one transaction: model, result, session, reports (spec/engine-flow §3, §5).
+
+A deployment always ends here, with its result or with the reason of its failure, and all of it or nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import orm
+
+from catalog.db import base, deployments, environments, sessions, statuses
+from engine import models
+
+
+@dataclass(frozen=True, kw_only=True)
+class Complaint:
+    """A reason of failure. `details` is a trace or the like, for those who look deeper."""
+
+    message: str
+    details: str | None = None
+    entity_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """How a deployment ended. `model` is what the program left, None if it left nothing worth keeping."""
+
+    value: Any = None
+    complaints: Sequence[Complaint] = ()
+    model: Mapping[str, Any] | None = None
+
+    @property
+    def failed(self) -> bool:
+        return bool(self.complaints)
+
+    def result(self) -> dict[str, Any]:
+        """`{"result", "isException"}` as API v1 shows it."""
+        if not self.complaints:
+            return {"result": self.value, "isException": False}
+        first = self.complaints[0]
+        return {"result": {"message": first.message, "details": first.details}, "isException": True}
+
+
+def close(session: orm.Session, deployment_id: str, ending: Ending) -> None:
+    """Writes the ending. The caller holds the lease in this transaction. An environment that is gone stays gone."""
+    deployment = session.get_one(deployments.Deployment, deployment_id)
+    environments.lock(session, deployment.environment_id)
+    environment = environments.get(session, deployment.environment_id)
+    if environment is None:
+        return
+    for complaint in ending.complaints:
+        statuses.add(
+            session,
+            deployment_id,
+            environment.id,
+            text=complaint.message,
+            level="error",
+            entity_id=complaint.entity_id or environment.id,
+            details=complaint.details,
+        )
+    levels = statuses.levels(session, [deployment_id])[deployment_id]
+    failed = ending.failed or levels.get("error", 0) > 0
+    if deployment.kind == "delete" and not failed:
+        session.delete(environment)
+        return
+    if deployment.kind != "delete":  # a deletion that failed leaves the model, for another try
+        environment.model = _model_to_keep(deployment, ending)
+    environment.version += 1
+    statuses.add(session, deployment_id, environment.id, text=_closing_text(deployment.kind, failed, levels))
+    for row in session.scalars(_sessions_of(deployment)):
+        row.state = _state(row.state, failed)
+    deployment.state = deployments.FINISHED
+    deployment.finished = base.now()
+    deployment.result = ending.result()
+    deployment.owner = None
+    deployment.lease_expires = None
+    session.flush()
+
+
+def _model_to_keep(deployment: deployments.Deployment, ending: Ending) -> dict[str, Any]:
+    if ending.model is None:  # what was composed is not lost because it could not be deployed
+        return deployment.model
+    return models.for_catalog(deployment.model, ending.model, deployment.lock)
+
+
+def _closing_text(kind: str, failed: bool, levels: Mapping[str, int]) -> str:
+    text = "Deletion finished" if kind == "delete" else "Deployment finished"
+    if failed:
+        return f"{text} with errors"
+    if levels.get("warning", 0) > 0:
+        return f"{text} with warnings"
+    return text
+
+
+def _sessions_of(deployment: deployments.Deployment) -> sa.Select[sessions.Session]:
+    busy = sa.select(sessions.Session).where(
+        sessions.Session.environment_id == deployment.environment_id,
+        sessions.Session.state.in_(environments.BUSY),
+    )
+    if deployment.session_id is None:
+        return busy
+    return busy.where(sessions.Session.id == deployment.session_id)
+
+
+def _state(state: str, failed: bool) -> str:
+    if not failed:
+        return sessions.DEPLOYED
+    return sessions.DELETE_FAILURE if state == sessions.DELETING else sessions.DEPLOY_FAILURE

@@ -1,0 +1,323 @@
+"""Orchestration by OpenStack Heat, through python-heatclient and keystoneauth (spec/core-library §9.1).
+
+A push converges: whatever a worker that died has left is waited for and then updated to the wanted template. A stack
+that fails is reported with the resources that failed and why. Neutron is read for network explorers.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from heatclient import client as heat_client
+from heatclient import exc
+from keystoneauth1 import adapter, identity, session
+from keystoneauth1 import exceptions as keystone_exc
+from oslo_config import cfg
+
+from catalog.db import base
+from engine import effects
+from engine.agents import http
+from engine.clouds import ports, services
+
+LOG = logging.getLogger(__name__)
+
+POLL = 2.0  # seconds between two looks at a stack that works
+CONFLICT_PAUSE = 3.0  # seconds before a call is repeated that came while the stack was worked on
+BEGINS = 60.0  # seconds within which Heat begins with a change it has accepted
+RETRIES = (2.0, 4.0, 8.0)  # pauses after a failed look; the count begins anew with every success
+TRANSIENT = (
+    exc.HTTPServiceUnavailable,
+    exc.HTTPInternalServerError,
+    exc.HTTPBadGateway,
+    exc.CommunicationError,
+    keystone_exc.ConnectFailure,
+    keystone_exc.RetriableConnectionFailure,
+    keystone_exc.ServiceUnavailable,
+    keystone_exc.BadGateway,
+    keystone_exc.InternalServerError,
+)
+DEEPEST = 3  # levels of nested stacks searched for the resource that failed
+
+Answer = TypeVar("Answer")
+
+
+class HeatOrchestration:
+    """Stacks of one project. `connect(region)` gives a heatclient for the region, "" for the default one."""
+
+    def __init__(
+        self, connect: Callable[[str], Any], *, pause: Callable[[float], None] = time.sleep, poll: float = POLL
+    ) -> None:
+        self._connect = connect
+        self._pause = pause
+        self._poll = poll
+
+    def push(
+        self,
+        stack: ports.Stack,
+        template: dict[str, Any],
+        files: dict[str, str],
+        environment: dict[str, Any] | str | None,
+        parameters: dict[str, Any],
+    ) -> dict[str, Any]:
+        """Makes the stack what the template says, and waits. Raises `ports.StackError` with the resource at fault."""
+        heat = self._heat(stack)
+        fields = {
+            "template": template,
+            "files": files,
+            "environment": environment or {},
+            "parameters": parameters,
+            "tags": ",".join(stack.tags) or None,
+            "disable_rollback": True,  # what failed is looked at, mended and pushed again
+        }
+        fields = {name: value for name, value in fields.items() if value is not None}
+        if not template.get("resources"):
+            self._delete(heat, stack)
+            return {}
+
+        def change(before: Any) -> Any:
+            if before is None:
+                return heat.stacks.create(stack_name=stack.name, **fields)
+            return heat.stacks.update(before.id, **fields)
+
+        before = self._changed(heat, stack, change, "refused the template")
+        after = self._idle(heat, stack, since=_stamp(before))
+        wanted = "CREATE_COMPLETE" if before is None else "UPDATE_COMPLETE"
+        if after is None or after.stack_status != wanted:
+            raise self._failure(heat, stack, after, wanted)
+        return _outputs(after)
+
+    def current(self, stack: ports.Stack) -> dict[str, Any] | None:
+        """The template last pushed, None when there is no such stack."""
+        heat = self._heat(stack)
+        found = self._look(heat, stack)
+        if found is None:
+            return None
+        try:
+            return dict(self._patiently(stack, lambda: heat.stacks.template(found.id)))
+        except exc.HTTPNotFound:  # deleted in this moment
+            return None
+
+    def parameters(self, stack: ports.Stack) -> dict[str, Any]:
+        """The parameters of the last push."""
+        found = self._look(self._heat(stack), stack)
+        if found is None:
+            return {}
+        return {name: value for name, value in found.parameters.items() if not name.startswith("OS::")}
+
+    def outputs(self, stack: ports.Stack) -> dict[str, Any]:
+        """`{output name: value}` once nobody works on the stack, {} when there is none."""
+        found = self._idle(self._heat(stack), stack)
+        return {} if found is None else _outputs(found)
+
+    def delete(self, stack: ports.Stack) -> None:
+        """Removes the stack with its resources and waits. Raises `ports.StackError` with the resource at fault."""
+        self._delete(self._heat(stack), stack)
+
+    def _delete(self, heat: Any, stack: ports.Stack) -> None:
+        def change(before: Any) -> Any:
+            return before and heat.stacks.delete(before.id)
+
+        before = self._changed(heat, stack, change, "refused to delete the stack")
+        after = before and self._idle(heat, stack, since=_stamp(before))
+        if after is not None:
+            raise self._failure(heat, stack, after, "DELETE_COMPLETE")
+
+    def _changed(self, heat: Any, stack: ports.Stack, change: Callable[[Any], Any], refusal: str) -> Any:
+        """Has Heat begun with a change: `change(stack as it was)`, once nobody works on the stack; the stack as it was.
+
+        A call that failed may have been heard: after a look at the stack it is repeated, for both changes converge.
+        """
+        pauses = iter(RETRIES)
+        while True:
+            before = self._idle(heat, stack)
+            try:
+                change(before)
+                return before
+            except exc.HTTPConflict:  # somebody works on the stack: another worker's push that is still under way
+                self._pause(CONFLICT_PAUSE)
+            except TRANSIENT as error:
+                pause = next(pauses, None)
+                if pause is None:
+                    raise ports.StackError(stack.name, f"Heat failed: {_message(error)}") from error
+                LOG.warning("stack %s: Heat failed (%s); asked again in %.0f s", stack.name, _message(error), pause)
+                self._pause(pause)
+            except exc.HTTPException as error:
+                if before is None or not isinstance(error, exc.HTTPNotFound):  # else somebody has just deleted it
+                    raise ports.StackError(stack.name, f"Heat {refusal}: {_message(error)}") from error
+            except keystone_exc.ClientException as error:
+                raise ports.StackError(stack.name, f"no access to Heat: {error}") from error
+
+    def _idle(self, heat: Any, stack: ports.Stack, since: tuple[object, ...] | None = None) -> Any:
+        """The stack once nobody works on it, None when there is none.
+
+        `since` is the stamp before a change: until the stamp differs, Heat has not begun with it. Stamps have whole
+        seconds, so that a very quick change may leave none.
+        """
+        unchanged = 0.0
+        while True:
+            found = self._look(heat, stack)
+            if found is None:
+                return None
+            if "IN_PROGRESS" not in found.stack_status:
+                if _stamp(found) != since or unchanged >= BEGINS:
+                    return found
+                unchanged += self._poll
+            self._pause(self._poll)
+
+    def _look(self, heat: Any, stack: ports.Stack) -> Any:
+        """The stack, None when there is none: Heat shows a deleted one, without its resources, for a moment more."""
+        try:
+            found = self._patiently(stack, lambda: heat.stacks.get(stack.name))
+        except exc.HTTPNotFound:
+            return None
+        return None if found.stack_status == "DELETE_COMPLETE" else found
+
+    def _patiently(self, stack: ports.Stack, ask: Callable[[], Answer]) -> Answer:
+        """Repeats a question that changes nothing over short failures. Raises `ports.StackError` when they last."""
+        pauses = iter(RETRIES)
+        while True:
+            try:
+                return ask()
+            except TRANSIENT as error:
+                pause = next(pauses, None)
+                if pause is None:
+                    raise ports.StackError(stack.name, f"Heat does not answer: {error}") from error
+                LOG.warning("stack %s: Heat does not answer (%s); asked again in %.0f s", stack.name, error, pause)
+                self._pause(pause)
+            except exc.HTTPNotFound:
+                raise
+            except (exc.HTTPException, keystone_exc.ClientException) as error:
+                raise ports.StackError(stack.name, f"no access to Heat: {_message(error)}") from error
+
+    def _failure(self, heat: Any, stack: ports.Stack, found: Any, wanted: str) -> ports.StackError:
+        if found is None:
+            return ports.StackError(stack.name, f"expected state {wanted}, found the stack gone")
+        reason = f"expected state {wanted}, found {found.stack_status}: {found.stack_status_reason}"
+        for resource in self._failed_resources(heat, found.id):
+            return ports.StackError(
+                stack.name,
+                resource.resource_status_reason or reason,
+                resource=resource.resource_name,
+                resource_type=resource.resource_type,
+            )
+        return ports.StackError(stack.name, reason)
+
+    def _failed_resources(self, heat: Any, stack_id: str) -> Iterator[Any]:
+        """Resources that failed, those of nested stacks, which are nearest to the cause, first."""
+        try:
+            found = [
+                resource
+                for resource in heat.resources.list(stack_id, nested_depth=DEEPEST)
+                if resource.resource_status.endswith("FAILED")
+            ]
+        except (exc.HTTPException, *TRANSIENT):  # the reason of the stack has to do
+            return
+        yield from sorted(found, key=lambda resource: "parent_resource" not in resource.to_dict())
+
+    def _heat(self, stack: ports.Stack) -> Any:
+        try:
+            return self._connect(stack.region_name or "")
+        except keystone_exc.ClientException as error:
+            raise ports.StackError(stack.name, f"no access to Heat: {error}") from error
+
+
+class NeutronNetwork:
+    """Neutron as network explorers see it. `connect(region)` gives a keystoneauth adapter for Neutron."""
+
+    def __init__(self, connect: Callable[[str], Any]) -> None:
+        self._connect = connect
+
+    def list(self, region: str, kind: str) -> list[dict[str, Any]]:
+        """All `networks`, `subnets`, `ports`, `routers` or `extensions`. Raises `ports.CloudError`."""
+        return list(self._ask(region, lambda neutron: neutron.get(f"/v2.0/{kind}").json()[kind]))
+
+    def create_router(self, region: str, name: str, external_network_id: str) -> dict[str, Any]:
+        """The router of that name, made if there is none."""
+        for router in self.list(region, "routers"):
+            if router["name"] == name:
+                return dict(router)
+        wanted = {"name": name, "external_gateway_info": {"network_id": external_network_id}}
+        return dict(
+            self._ask(region, lambda neutron: neutron.post("/v2.0/routers", json={"router": wanted}).json()["router"])
+        )
+
+    def _ask(self, region: str, question: Callable[[Any], Any]) -> Any:
+        try:
+            return question(self._connect(region))
+        except keystone_exc.ClientException as error:
+            raise ports.CloudError(f"Neutron in region {region or 'default'}: {error}") from error
+
+
+AUTH = (
+    cfg.StrOpt("auth_url", help="Keystone, as in http://controller:5000/v3."),
+    cfg.StrOpt("username", default="murano", help="The service's user."),
+    cfg.StrOpt("password", secret=True, help="Its password."),
+    cfg.StrOpt("user_domain_name", default="Default", help="Its domain."),
+    cfg.StrOpt("cafile", help="PEM file with the authorities that sign OpenStack's certificates."),
+    cfg.BoolOpt("insecure", default=False, help="Do not check certificates."),
+)
+
+
+def clouds(conf: cfg.ConfigOpts, database: base.Database) -> Callable[[effects.Context], services.Cloud]:
+    """The OpenStack of `[murano_auth]`: with the environment's trust, else as the service user in its project.
+
+    Raises `ValueError` naming the option that is missing.
+    """
+    conf.register_opts(AUTH, group="murano_auth")
+    for group, option in (("murano_auth", "auth_url"), ("engine", "agent_url"), ("engine", "agent_secret")):
+        if not conf[group][option]:
+            raise ValueError(f"[{group}] {option}: expected a value, found none; OpenStack deployments need it")
+    agents = http.HttpAgents(database=database, url=conf.engine.agent_url, secret=conf.engine.agent_secret.encode())
+
+    def cloud(context: effects.Context) -> services.Cloud:
+        keystone = _session(conf, context)
+        return services.Cloud(
+            orchestration=HeatOrchestration(
+                lambda region: heat_client.Client(
+                    "1",
+                    session=keystone,
+                    region_name=region or conf.home_region,
+                    interface=conf.heat.endpoint_type,
+                    service_type="orchestration",
+                    endpoint_override=conf.heat.url,
+                )
+            ),
+            agents=agents,
+            network=NeutronNetwork(
+                lambda region: adapter.Adapter(keystone, service_type="network", region_name=region or conf.home_region)
+            ),
+        )
+
+    return cloud
+
+
+def _session(conf: cfg.ConfigOpts, context: effects.Context) -> session.Session:
+    settings = conf.murano_auth
+    auth = identity.Password(
+        auth_url=settings.auth_url,
+        username=settings.username,
+        password=settings.password,
+        user_domain_name=settings.user_domain_name,
+        trust_id=context.trust_id,
+        project_id=None if context.trust_id else context.project_id,
+    )
+    verify: bool | str = False if settings.insecure else settings.cafile or True
+    return session.Session(auth=auth, verify=verify)
+
+
+def _stamp(found: Any) -> tuple[object, ...] | None:
+    """Differs before and after a change of the stack; None for no stack."""
+    if found is None:
+        return None
+    return (found.id, found.creation_time, getattr(found, "updated_time", None), found.stack_status)
+
+
+def _outputs(found: Any) -> dict[str, Any]:
+    return {output["output_key"]: output.get("output_value") for output in getattr(found, "outputs", None) or []}
+
+
+def _message(error: Exception) -> str:
+    return str(error).removeprefix("ERROR: ")

@@ -1,0 +1,1 @@
+"""Sandboxes: what a server of the lab is made of. Standard library only: the keeper runs without the service."""

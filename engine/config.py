@@ -1,0 +1,116 @@
+"""Options of the engine, and what the core library's `config(group, name)` may read of them.
+
+Names are Murano's where they mean what Murano's did (spec/core-library §13). `[database]` and `[messaging]` are shared
+with the API, which may have registered them already in the same process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from oslo_config import cfg
+
+DATABASE = (
+    cfg.StrOpt(
+        "connection",
+        default="sqlite:////var/lib/chandlery/catalog.sqlite",
+        secret=True,
+        help="SQLAlchemy URL of the database.",
+    ),
+)
+
+MESSAGING = (
+    cfg.StrOpt(
+        "transport_url",
+        default="fake://",
+        secret=True,
+        help="oslo.messaging URL of the broker between API and engine.",
+    ),
+)
+
+ENGINE = (
+    cfg.StrOpt("cloud", default="heat", choices=["heat", "lab"], help="Where deployments create what they need."),
+    cfg.IntOpt("engine_workers", default=8, min=1, help="Deployments one process runs at a time."),
+    cfg.FloatOpt("poll", default=2.0, min=0.05, help="Seconds between two looks for deployments nobody announced."),
+    cfg.FloatOpt(
+        "lease", default=30.0, min=0.2, help="Seconds after which the deployments of a worker that died are taken over."
+    ),
+    cfg.FloatOpt("drain", default=20.0, min=0.0, help="Seconds a stopping worker gives effects in flight to end."),
+    cfg.FloatOpt("keep_journals", default=7.0, min=0.0, help="Days a finished deployment's journal is kept."),
+    cfg.IntOpt("most_claims", default=100, min=1, help="After so many workers died over a deployment it fails."),
+    cfg.IntOpt("most_effects", default=20_000, min=100, help="Effects one deployment may have; then it fails."),
+    cfg.IntOpt("agent_timeout", default=3600, min=1, help="Seconds a script may take when its package names no limit."),
+    cfg.BoolOpt("disable_murano_agent", default=False, help="Refuse to run scripts in servers."),
+    cfg.StrOpt("class_configs", default="/etc/murano/class-configs", help="Folder with configuration of classes."),
+    cfg.StrOpt("compile_cache", help="Folder, private to the engine, that keeps compiled packages between processes."),
+    cfg.StrOpt("signing_key", help="PEM file with the RSA key that signs the plans of AMQP agents."),
+    cfg.StrOpt("agent_source", default="chandlery-agent", help="What servers without an agent install at boot."),
+    cfg.StrOpt("agent_url", help="Root URL under which agents in servers reach the API."),
+    cfg.StrOpt("agent_secret", secret=True, help="At least 16 characters, the same in all processes: boot tokens."),
+)
+
+NETWORKING = (
+    cfg.IntOpt("max_environments", default=250, min=1, help="Networks that share env_ip_template."),
+    cfg.IntOpt("max_hosts", default=250, min=1, help="Addresses in each of these networks."),
+    cfg.StrOpt("env_ip_template", default="10.0.0.0", help="First address of the range for environments' networks."),
+    cfg.ListOpt("default_dns", default=[], help="Name servers of environments' networks."),
+    cfg.StrOpt("external_network", default="ext-net", help="Id or name of the network with floating addresses."),
+    cfg.StrOpt("router_name", default="murano-default-router", help="Router to which environments' networks attach."),
+    cfg.BoolOpt("create_router", default=True, help="Create that router where it is missing."),
+)
+
+HEAT = (
+    cfg.StrOpt("url", help="Endpoint of Heat, in place of the one in the service catalog."),
+    cfg.StrOpt("endpoint_type", default="public", help="Interface looked up in the service catalog."),
+    cfg.StrOpt("stack_tags", default="murano", help="Tags of stacks, separated by commas."),
+)
+
+DEFAULT = (cfg.StrOpt("home_region", help="Region of environments that name none."),)
+
+GROUPS: Mapping[str | None, Sequence[cfg.Opt]] = {
+    None: DEFAULT,
+    "database": DATABASE,
+    "messaging": MESSAGING,
+    "engine": ENGINE,
+    "networking": NETWORKING,
+    "heat": HEAT,
+}
+
+READABLE = (None, "engine", "networking", "heat")  # groups that `config()` of the core library may read ...
+HIDDEN = ("agent_secret", "agent_url")  # ... without these
+
+
+def register(conf: cfg.ConfigOpts) -> None:
+    """Makes the options known to a configuration; those that another part has made known stay as they are."""
+    for group, options in GROUPS.items():
+        for option in options:
+            with contextlib.suppress(cfg.DuplicateOptError):
+                conf.register_opt(option, group=group)
+
+
+def list_options() -> list[tuple[str | None, list[cfg.Opt]]]:
+    """For oslo-config-generator (entry point `oslo.config.opts`)."""
+    return [(group, list(options)) for group, options in GROUPS.items() if group not in ("database", "messaging")]
+
+
+def load(files: Sequence[str] = (), overrides: Mapping[str | None, Mapping[str, Any]] | None = None) -> cfg.ConfigOpts:
+    """A configuration from files, then `overrides` as `{group: {option: value}}`. Raises `oslo_config.cfg.Error`."""
+    conf = cfg.ConfigOpts()
+    register(conf)
+    conf([], project="chandlery", default_config_files=list(files), default_config_dirs=[])
+    for group, values in (overrides or {}).items():
+        for name, value in values.items():
+            conf.set_override(name, value, group=group)
+    return conf
+
+
+def readable(conf: cfg.ConfigOpts) -> dict[tuple[str | None, str], Any]:
+    """What `config(group, name)` answers, by group (None: DEFAULT) and name."""
+    answers: dict[tuple[str | None, str], Any] = {}
+    for group in READABLE:
+        for option in GROUPS[group]:
+            if option.name not in HIDDEN:
+                answers[group, option.name] = conf[option.name] if group is None else conf[group][option.name]
+    return answers

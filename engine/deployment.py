@@ -1,0 +1,278 @@
+"""The life of one deployment, from its row to its ending (spec/engine-flow §4, §5).
+
+Packages of the lock, the model, `collect`, the action, `finalize`: run on a `DurableSystem`, so that a worker that
+takes over goes on where the last one stopped. Whatever fails, the deployment ends with the reason; a model that does
+not load destroys nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import dsl
+from catalog.db import base, deployments
+from engine import check, class_configs, closing, effects, execution, models, packages
+from engine.clouds import services
+from engine.journal import Journal
+from engine.lease import Draining, Lease, LeaseLost
+
+LOG = logging.getLogger(__name__)
+
+CODE_SECONDS = 600.0  # in which a package's own code, its effects not counted, has to come to an end
+
+Clouds = Callable[[effects.Context], services.Cloud]  # the cloud of a deployment, with its project's rights
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings:
+    """What all deployments of this engine share."""
+
+    limits: dsl.Limits = field(default_factory=lambda: dsl.Limits(seconds=CODE_SECONDS))
+    most_effects: int = 20_000  # of one deployment: each is kept in the journal
+    class_configs: str | None = None  # folder with configuration of classes
+    most_claims: int = 100  # a deployment that was claimed more often kills its workers: it fails
+    drain: float = 20.0  # seconds an effect in flight gets when the worker stops
+    options: Mapping[tuple[str | None, str], Any] = field(default_factory=dict)  # what `config(group, name)` answers
+    stack_tags: tuple[str, ...] = ("murano",)
+
+
+class Deployments:
+    """Runs deployments: `run(lease)` is what a `Worker` calls."""
+
+    def __init__(
+        self,
+        database: base.Database,
+        store: packages.PackageStore,
+        clouds: Clouds,
+        natives: Mapping[str, type],
+        settings: EngineSettings | None = None,
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._clouds = clouds
+        self._natives = natives
+        self._settings = settings or EngineSettings()
+
+    def run(self, held: Lease) -> None:
+        """Runs the deployment to its end. Raises `dsl.Interrupted` when another worker shall go on with it."""
+        row = held.read(lambda session: session.get(deployments.Deployment, held.deployment_id))
+        if row is None:
+            LOG.info("deployment %s: its environment was abandoned", held.deployment_id)
+            return
+        ending, journal = self._ending(held, row)
+        if ending.failed:
+            LOG.warning("deployment %s: failed: %s", row.id, ending.complaints[0].message)
+
+        def close(session: Any) -> None:
+            if journal is not None:
+                journal.flush(session)
+            closing.close(session, row.id, ending)
+
+        held.write(close)
+        LOG.info("deployment %s: finished", row.id)
+
+    def _ending(self, held: Lease, row: deployments.Deployment) -> tuple[closing.Ending, Journal | None]:
+        if held.fence > self._settings.most_claims:
+            return _failed(
+                f"The deployment was taken up {held.fence - 1} times and its worker died or stopped each time; it is "
+                f"not tried again"
+            ), None
+        if row.state == deployments.CANCELLING and row.fence == 1:
+            return _failed("The deployment was cancelled before it began."), None
+        journal = Journal(held)
+        try:
+            program = _Program(held, row, journal, self)
+            return program.run(), journal
+        except dsl.Interrupted:
+            raise
+        except Exception as error:  # a fault of ours; the user is told what it was, the log has the rest
+            LOG.exception("deployment %s: internal error", row.id)
+            return _failed(f"Internal error: {type(error).__name__}: {error}", traceback.format_exc()), journal
+
+    def system(self, held: Lease, row: deployments.Deployment, journal: Journal) -> execution.DurableSystem:
+        """The world in which the deployment's program runs."""
+        context = context_of(row, self._settings)
+        return execution.DurableSystem(
+            held=held,
+            journal=journal,
+            performer=effects.Performer(context, self._clouds(context), held.check),
+            natives=self._natives,
+            drain_seconds=self._settings.drain,
+            most_effects=self._settings.most_effects,
+        )
+
+    def library(self, lock: packages.Lock) -> dsl.Library:
+        return self._store.library(lock)
+
+    def runtime(self, library: dsl.Library, system: execution.DurableSystem) -> dsl.Runtime:
+        return dsl.Runtime(
+            library,
+            system=system,
+            limits=self._settings.limits,
+            configurations=class_configs.in_folder(self._settings.class_configs),
+        )
+
+
+class _Program:
+    """One run of a deployment's program."""
+
+    def __init__(self, held: Lease, row: deployments.Deployment, journal: Journal, engine: Deployments) -> None:
+        self._held = held
+        self._row = row
+        self._journal = journal
+        self._engine = engine
+        self._collected = False
+
+    def run(self) -> closing.Ending:
+        try:
+            library = self._engine.library(self._row.lock)
+        except (packages.PackageMissing, dsl.PackageError) as error:
+            return _failed(str(error))
+        system = self._engine.system(self._held, self._row, self._journal)
+        runtime = self._engine.runtime(library, system)
+        model = models.for_engine(self._row.model, self._row.environment_id)
+        program: dsl.Program | None = None
+        try:
+            program = runtime.load(model)
+            program.collect()
+            self._collected = True
+            return self._act(program, system)
+        except dsl.Interrupted as interruption:
+            return self._interrupted(program, interruption)
+        except dsl.DslError as error:
+            if program is None:
+                return closing.Ending(complaints=tuple(_why_not_loaded(library, model, system.natives, error)))
+            return closing.Ending(complaints=(complaint_of(error),), model=self._as_it_stands(program))
+        finally:
+            if program is not None:
+                program.discard()
+
+    def _interrupted(self, program: dsl.Program | None, interruption: dsl.Interrupted) -> closing.Ending:
+        """The ending of a program that was stopped for good. Raises when another worker shall go on with it.
+
+        A program with several threads tells of the interruption of another thread only; the lease knows the reason.
+        """
+        reason = self._held.interruption or interruption.__cause__ or interruption
+        if isinstance(reason, LeaseLost | Draining):
+            raise reason
+        LOG.warning("deployment %s: stopped: %s", self._row.id, reason, exc_info=interruption)
+        message = str(reason)
+        if not isinstance(reason, dsl.Interrupted | dsl.DslError):
+            message = f"Internal error: {type(reason).__name__}: {reason}"
+        return closing.Ending(complaints=(closing.Complaint(message=message),), model=self._as_it_stands(program))
+
+    def _act(self, program: dsl.Program, system: execution.DurableSystem) -> closing.Ending:
+        value: Any = None
+        complaints: list[closing.Complaint] = []
+        try:
+            if self._row.action is not None:
+                action = self._row.action
+                value = program.call(
+                    action["object_id"], action["method"], exposed_only=True, **(action.get("args") or {})
+                )
+        except dsl.DslError as error:
+            complaints.append(complaint_of(error))
+            if isinstance(error, dsl.LimitExceeded | dsl.NonDeterministic):  # no code of the package runs any more
+                return closing.Ending(complaints=complaints, model=self._as_it_stands(program))
+        try:
+            model = program.finalize()
+        except dsl.DslError as error:
+            complaints.append(complaint_of(error))
+            return closing.Ending(complaints=complaints, model=self._as_it_stands(program))
+        complaints.extend(_stacks_left(self._row, system))
+        complaints.extend(_not_destroyed(self._row, program, complaints))
+        if self._row.kind == "delete" and not models.is_empty(model):
+            complaints.append(closing.Complaint(message="The deletion left objects in the environment's model."))
+        return closing.Ending(value=value, complaints=complaints, model=model)
+
+    def _as_it_stands(self, program: dsl.Program | None) -> Mapping[str, Any] | None:
+        """The model after the program was stopped, nothing destroyed; None if it can not be told any more.
+
+        Objects that were to be destroyed and may not have been stay in ObjectsCopy, with their attributes: the next
+        deployment destroys them.
+        """
+        if program is None:
+            return None
+        try:
+            model = program.dump()
+        except (dsl.DslError, dsl.Interrupted):
+            LOG.warning("deployment %s: the model could not be kept", self._row.id, exc_info=True)
+            return None
+        if self._collected:
+            return model
+        submitted = self._row.model
+        known = {tuple(row[:3]) for row in model["Attributes"]}
+        forgotten = [row for row in submitted.get("Attributes") or [] if tuple(row[:3]) not in known]
+        return {
+            **model,
+            "ObjectsCopy": submitted.get("ObjectsCopy"),
+            "Attributes": [*model["Attributes"], *forgotten],
+        }
+
+
+def context_of(row: deployments.Deployment, settings: EngineSettings) -> effects.Context:
+    """On whose behalf a deployment runs: its requester, in an environment that may be another user's."""
+    return effects.Context(
+        deployment_id=row.id,
+        environment_id=row.environment_id,
+        project_id=row.project_id,
+        user_id=row.user_id,
+        owner_project_id=row.model.get("project_id") or row.project_id,
+        owner_user_id=row.model.get("user_id") or row.user_id,
+        settings=settings.options,
+        stack_tags=settings.stack_tags,
+        trust_id=(row.model.get("SystemData") or {}).get("TrustId"),
+    )
+
+
+def complaint_of(error: dsl.DslError) -> closing.Complaint:
+    """What a failed program has to say: the message, and the trace in the package's own lines."""
+    details = error.formatted() if isinstance(error, dsl.Thrown | dsl.LimitExceeded) else str(error)
+    return closing.Complaint(message=getattr(error, "message", None) or str(error), details=details)
+
+
+def _failed(message: str, details: str | None = None) -> closing.Ending:
+    return closing.Ending(complaints=(closing.Complaint(message=message, details=details),))
+
+
+def _why_not_loaded(
+    library: dsl.Library, model: Mapping[str, Any], natives: Mapping[str, type], error: dsl.DslError
+) -> Iterable[closing.Complaint]:
+    """All that is wrong with the model, where the check finds it; else what loading it stumbled over."""
+    found = check.violations(library, model, natives)
+    if not found:
+        return [complaint_of(error)]
+    details = complaint_of(error).details
+    return [
+        closing.Complaint(message=str(violation), entity_id=violation.object_id, details=details) for violation in found
+    ]
+
+
+def _not_destroyed(
+    row: deployments.Deployment, program: dsl.Program, told: Iterable[closing.Complaint]
+) -> Iterable[closing.Complaint]:
+    """What the destructors of a deleted environment failed with, which MuranoPL swallows (spec/engine-flow §5)."""
+    if row.kind != "delete":
+        return
+    known = {complaint.message for complaint in told}
+    for object_id, error in program.swallowed:
+        complaint = complaint_of(error)
+        if not any(complaint.message in message for message in known):
+            message = f"An object could not be destroyed: {complaint.message}"
+            yield closing.Complaint(message=message, details=complaint.details, entity_id=object_id)
+
+
+def _stacks_left(row: deployments.Deployment, system: execution.DurableSystem) -> Iterable[closing.Complaint]:
+    """Failures to delete stacks, which destructors must not hide: what runs on unseen is paid for."""
+    for effect, failure in system.failures:
+        if effect.name == "heat.delete":
+            stack: Any = effect.arguments["stack"]
+            name = stack["name"]
+            yield closing.Complaint(
+                message=f"Stack {name!r} could not be deleted and may still run: {failure.message}",
+                entity_id=effect.object_id or row.environment_id,
+            )

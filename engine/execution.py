@@ -1,0 +1,139 @@
+"""The `dsl.System` of a deployment: a program's effects, made durable.
+
+Each effect is looked up in the journal, carried out if it is not there, and written down: intent before, outcome after.
+What only reads or writes the database is one transaction; what reaches a cloud runs in a thread of its own, so that
+cancellation and the loss of the lease end the program at once, whatever the cloud does.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import dsl
+from engine import effects, world
+from engine.journal import Failure, Journal, Recorded, as_stored
+from engine.lease import Draining, Lease
+
+LOG = logging.getLogger(__name__)
+
+
+class TooManyEffects(dsl.Interrupted):
+    """A package asks for more of the world than any deployment needs: a loop, or an attack on the database."""
+
+
+class DurableSystem(world.World):
+    """The world of one deployment."""
+
+    def __init__(
+        self,
+        *,
+        held: Lease,
+        journal: Journal,
+        performer: effects.Performer,
+        natives: Mapping[str, type],
+        drain_seconds: float,
+        most_effects: int = 20_000,
+    ) -> None:
+        super().__init__(performer.context, natives)
+        self.failures: list[tuple[dsl.Effect, Failure]] = []
+        self._held = held
+        self._journal = journal
+        self._performer = performer
+        self._drain_seconds = drain_seconds
+        self._most_effects = most_effects
+
+    def perform(self, effect: dsl.Effect) -> Any:
+        """The effect's outcome. Raises its `dsl.SystemFailure`, or the `dsl.Interrupted` that ends the program."""
+        try:
+            recorded = self._journal.recall(effect)
+            if recorded is None:
+                self._held.check()
+                self._count(effect)
+                recorded = self._carry_out(effect)
+        except dsl.Interrupted as interruption:  # no other thread of the program goes on either
+            self._held.interrupt(interruption)
+            raise
+        if recorded.failure is not None:
+            self.failures.append((effect, recorded.failure))
+        return recorded.result()
+
+    def delivery(self, number: int) -> str | None:
+        return self._journal.delivery(number)
+
+    def delivered(self, number: int, key: str) -> None:
+        self._journal.delivered(number, key)
+
+    def _carry_out(self, effect: dsl.Effect) -> Recorded:
+        kind = self._performer.kind(effect)
+        if kind is effects.Kind.DATABASE:
+            alongside = self._performer.rows(effect)
+            recorded = Recorded(outcome=None)
+            self._journal.record(effect, recorded, alongside)
+            return recorded
+        if kind is effects.Kind.LOCAL:
+            recorded = self._attempt(effect, lambda: self._performer.perform(effect))
+            self._journal.record(effect, recorded)
+            return recorded
+        started = self._journal.intend(effect)
+        self._held.check()
+        if kind is effects.Kind.SLEEP:
+            recorded = self._attempt(effect, lambda: self._sleep(self._performer.remaining(effect, started)))
+        else:
+            recorded = self._attempt(effect, lambda: self._beside(lambda: self._performer.perform(effect)))
+        self._journal.conclude(effect, recorded)
+        return recorded
+
+    def _count(self, effect: dsl.Effect) -> None:
+        if len(self._journal) >= self._most_effects:
+            place = f" at {effect.location}" if effect.location else ""
+            raise TooManyEffects(
+                f"The deployment has had {self._most_effects} effects, the most one may have ([engine] most_effects); "
+                f"the next would be {effect.name}{place}"
+            )
+
+    def _attempt(self, effect: dsl.Effect, call: Callable[[], Any]) -> Recorded:
+        try:
+            return Recorded(outcome=as_stored(call()))
+        except dsl.SystemFailure as failure:
+            return Recorded(failure=Failure.of(failure))
+        except (TypeError, ValueError) as error:  # an outcome that is no JSON can not be kept, so it is none
+            LOG.exception("deployment %s: effect %s %s failed", self._held.deployment_id, effect.key, effect.name)
+            return Recorded(failure=Failure(names=(type(error).__name__,), message=str(error)))
+
+    def _sleep(self, seconds: float) -> None:
+        woken = threading.Event()
+        with self._held.watched(woken.set):
+            while seconds > 0 and not self._held.draining.is_set() and not woken.wait(min(seconds, 0.2)):
+                seconds -= 0.2
+        self._held.check()
+
+    def _beside(self, call: Callable[[], Any]) -> Any:
+        """Runs a call that may block for long in another thread; leaves it there when the program is interrupted."""
+        outcome: list[Any] = []
+        failure: list[BaseException] = []
+        ended = threading.Event()
+
+        def run() -> None:
+            try:
+                outcome.append(call())
+            except BaseException as error:  # carried over to the program's thread
+                failure.append(error)
+            finally:
+                ended.set()
+
+        threading.Thread(target=run, name=f"effect-{self._held.deployment_id}", daemon=True).start()
+        drained = 0.0
+        with self._held.watched(ended.set):
+            while not ended.wait(0.2):
+                if self._held.draining.is_set():
+                    drained += 0.2
+                    if drained >= self._drain_seconds:
+                        raise Draining("the worker stops before the effect has ended; it will be repeated")
+        if failure:
+            raise failure[0]
+        if not outcome:
+            self._held.check()
+        return outcome[0]

@@ -1,0 +1,162 @@
+"""The right to run one deployment, and the only door through which its worker writes to the database.
+
+A lease has an owner, an expiry and a fencing number (docs/architecture.md, "durable execution"). Every write renews it
+and locks the deployment's row in the same transaction, so a worker that lost it writes nothing. A thread renews it
+meanwhile, and learns of cancellation. What ends the program is raised as a `dsl.Interrupted`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from sqlalchemy import orm
+
+import dsl
+from catalog.db import base, deployments
+from engine import outages
+
+LOG = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+
+class LeaseLost(dsl.Interrupted):
+    """Another worker has the deployment, or it was abandoned: stop at once, write nothing."""
+
+
+class Cancelled(dsl.Interrupted):
+    """A user asked for the end of the deployment."""
+
+
+class Draining(dsl.Interrupted):
+    """The worker is about to stop: another one goes on with the deployment."""
+
+
+class Lease:
+    """A claimed deployment. Use as a context manager: renewal runs inside the block."""
+
+    def __init__(
+        self,
+        database: base.Database,
+        deployment_id: str,
+        owner: str,
+        fence: int,
+        *,
+        seconds: float,
+        draining: threading.Event | None = None,
+    ) -> None:
+        self.database = database
+        self.deployment_id = deployment_id
+        self.owner = owner
+        self.fence = fence
+        self.seconds = seconds
+        self.draining = draining or threading.Event()
+        self._interruption: dsl.Interrupted | None = None
+        self._interrupted = threading.Event()
+        self._watchers: set[Callable[[], None]] = set()
+        self._mutex = threading.Lock()
+        self._ended = threading.Event()
+        self._renewal = threading.Thread(target=self._renew, name=f"lease-{deployment_id}", daemon=True)
+
+    def __enter__(self) -> Lease:
+        self._renewal.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._ended.set()
+        self._renewal.join()
+
+    def write(self, work: Callable[[orm.Session], Result]) -> Result:
+        """Runs `work` in a transaction that is committed only while the lease is held; outages are waited out.
+
+        `work` may be run again after a lost connection, so it finds what an earlier try wrote. Raises `LeaseLost`.
+        """
+
+        def transaction() -> Result:
+            with self.database.transaction() as session:
+                state = deployments.hold(session, self.deployment_id, self.owner, self.fence, self.seconds)
+                if state is None:
+                    raise LeaseLost(f"deployment {self.deployment_id}: the lease with fence {self.fence} is lost")
+                result = work(session)
+            self._saw(state)
+            return result
+
+        try:
+            return outages.patiently(transaction, what=f"deployment {self.deployment_id}", pause=self._pause)
+        except LeaseLost as lost:
+            self.interrupt(lost)
+            raise
+
+    def read(self, work: Callable[[orm.Session], Result]) -> Result:
+        """Runs `work` in a reading transaction; outages are waited out."""
+
+        def transaction() -> Result:
+            with self.database.reading() as session:
+                return work(session)
+
+        return outages.patiently(transaction, what=f"deployment {self.deployment_id}", pause=self._pause)
+
+    def release(self) -> None:
+        """Gives the deployment back, unfinished, for another worker to claim at once."""
+        with self.database.transaction() as session:
+            deployments.release(session, self.deployment_id, self.owner, self.fence)
+
+    def check(self) -> None:
+        """Raises what interrupts the program, if anything does: to be called before every effect."""
+        if self._interruption is not None:
+            raise self._interruption
+        if self.draining.is_set():
+            raise Draining(f"deployment {self.deployment_id}: the worker stops")
+
+    @property
+    def interruption(self) -> dsl.Interrupted | None:
+        """What has ended the program, None while nothing has."""
+        return self._interruption
+
+    def interrupt(self, reason: dsl.Interrupted) -> None:
+        """Ends the program with `reason`, unless something else has ended it already."""
+        with self._mutex:
+            if self._interruption is not None:
+                return
+            self._interruption = reason
+            watchers = list(self._watchers)
+        self._interrupted.set()
+        for watcher in watchers:
+            watcher()
+
+    @contextlib.contextmanager
+    def watched(self, on_interruption: Callable[[], None]) -> Iterator[None]:
+        """Calls `on_interruption` when the program is interrupted while the block runs (at once, if it was before)."""
+        with self._mutex:
+            self._watchers.add(on_interruption)
+        try:
+            if self._interrupted.is_set():
+                on_interruption()
+            yield
+        finally:
+            with self._mutex:
+                self._watchers.discard(on_interruption)
+
+    def _renew(self) -> None:
+        while not self._ended.wait(self.seconds / 3):
+            try:
+                self.write(lambda _session: None)
+            except dsl.Interrupted as interruption:
+                LOG.warning("%s", interruption)
+                return
+            except Exception:  # a renewal that fails must not end renewals: without them the lease is lost for sure
+                LOG.exception("deployment %s: the lease could not be renewed", self.deployment_id)
+
+    def _saw(self, state: str) -> None:
+        if state == deployments.CANCELLING and not self._ended.is_set():
+            self.interrupt(Cancelled("The deployment was cancelled."))
+
+    def _pause(self, seconds: float) -> None:
+        if isinstance(self._interruption, LeaseLost):
+            raise self._interruption
+        if self.draining.wait(seconds):
+            raise Draining(f"deployment {self.deployment_id}: the worker stops during a database outage")

@@ -1,0 +1,56 @@
+"""The object model on its way between catalog and engine (spec/engine-flow §2, §3).
+
+The catalog keeps an environment's applications under `services`, the language knows them as `applications`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Model = Mapping[str, Any]
+
+
+def for_engine(model: Model, environment_id: str) -> dict[str, Any]:
+    """The model as the language loads it: `applications`, and the environment's own id on the root object."""
+    root = _renamed(model.get("Objects"), "services", "applications")
+    if root is not None:
+        root["?"] = {**root.get("?", {}), "id": environment_id}
+    loaded: dict[str, Any] = {"Objects": root, "Attributes": model.get("Attributes") or []}
+    if model.get("ObjectsCopy") is not None:
+        loaded["ObjectsCopy"] = _renamed(model["ObjectsCopy"], "services", "applications")
+    return loaded
+
+
+def for_catalog(submitted: Model, stored: Model, lock: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The model to keep: what the program left, in the envelope that was submitted, with the versions it ran with."""
+    versions: dict[str, list[str]] = {}
+    for entry in lock:
+        versions.setdefault(entry["fqn"], []).append(entry["version"])
+    return {
+        **submitted,
+        "Objects": _renamed(stored.get("Objects"), "applications", "services"),
+        "ObjectsCopy": stored.get("ObjectsCopy"),
+        "Attributes": stored.get("Attributes") or [],
+        "SystemData": {**(submitted.get("SystemData") or {}), "Packages": versions},
+    }
+
+
+def environment_id_of(model: Model) -> str:
+    """The id of the model's root object, or of the one that was there before; "" if there is none."""
+    for part in ("Objects", "ObjectsCopy"):
+        root = model.get(part)
+        if isinstance(root, dict):
+            return str((root.get("?") or {}).get("id") or "")
+    return ""
+
+
+def is_empty(model: Model) -> bool:
+    """Whether nothing is left that would need an engine."""
+    return model.get("Objects") is None and model.get("ObjectsCopy") is None
+
+
+def _renamed(root: Any, old: str, new: str) -> dict[str, Any] | None:
+    if not isinstance(root, dict):
+        return None
+    return {new if key == old else key: value for key, value in root.items() if not (key == old and new in root)}

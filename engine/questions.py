@@ -1,0 +1,44 @@
+"""The world of static actions: they answer a question, and have no deployment in which effects could be journaled.
+
+They may look at the clock, draw random names, log, and read what a cloud has; whatever changes a cloud is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import dsl
+from engine import effects, world
+from engine.clouds import services
+
+LIMITS = dsl.Limits(seconds=30.0, steps=5_000_000)  # somebody waits for the answer
+
+READING = frozenset(  # effects on clouds that only read
+    (
+        "heat.current",
+        "heat.outputs",
+        "network.list",
+        "metadef.namespaces",
+        "metadef.objects",
+        "identity.user",
+        "identity.project",
+    )
+)
+
+
+class QuestionSystem(world.World):
+    """A `dsl.System` that answers from the world as it is and changes nothing."""
+
+    def __init__(self, context: effects.Context, cloud: services.Cloud, natives: Mapping[str, type]) -> None:
+        super().__init__(context, natives)
+        self._performer = effects.Performer(context, cloud)
+
+    def perform(self, effect: dsl.Effect) -> Any:
+        if self._performer.kind(effect) is effects.Kind.LOCAL or effect.name in READING:
+            return self._performer.perform(effect)
+        raise dsl.SystemFailure(
+            ("RuntimeError",),
+            f"{effect.name}: a static action answers a question and can not change anything; make it an action of an "
+            f"object, which is deployed with its environment",
+        )

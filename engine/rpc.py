@@ -1,0 +1,161 @@
+"""What the API asks of workers: wake-ups, and questions that need packages but no deployment.
+
+oslo.messaging on topic `chandlery-engine`, in threads; `fake://` within one process, a broker between several. Any
+worker answers any question. Errors travel under the names MuranoPL knows them by, which the API maps to its statuses.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from oslo_config import cfg
+
+import dsl
+from engine import check, deployment, effects, messaging, models, packages, plan, questions
+from engine.messaging import oslo_messaging
+
+LOG = logging.getLogger(__name__)
+
+TOPIC = "chandlery-engine"
+
+
+class Fault(Exception):
+    """Base of errors that are the asker's: answered under their own name, not logged as the engine's failure."""
+
+
+def fault(name: str, message: str) -> Fault:
+    """An error whose class has the given name: brokers carry errors by the names of their classes."""
+    kind = type(name, (Fault,), {"__module__": __name__})
+    return kind(message)
+
+
+class Endpoint:
+    """The calls of the topic. Each is answered by one worker."""
+
+    target = oslo_messaging.Target()
+
+    def __init__(
+        self,
+        store: packages.PackageStore,
+        clouds: deployment.Clouds,
+        natives: Mapping[str, type],
+        settings: deployment.EngineSettings,
+        wake: Callable[[], None],
+        providers: check.Providers,
+    ) -> None:
+        self._store = store
+        self._clouds = clouds
+        self._natives = natives
+        self._settings = settings
+        self._wake = wake
+        self._providers = providers
+
+    def deployment_ready(self, context: dict[str, Any], deployment_id: str) -> None:
+        """There is something to claim."""
+        LOG.debug("deployment %s is announced", deployment_id)
+        self._wake()
+
+    @oslo_messaging.expected_exceptions(Fault)
+    def check(
+        self, context: dict[str, Any], model: Mapping[str, Any], lock: packages.Lock, project_id: str
+    ) -> list[dict[str, Any]]:
+        """What is wrong with a model: `[{object_id, type, path, message, expected, found, fix}]`, [] if nothing."""
+        return _faults_named(
+            lambda: check.problems(self._store.library(lock), model, self._natives, self._providers, project_id)
+        )
+
+    @oslo_messaging.expected_exceptions(Fault)
+    def plan(
+        self, context: dict[str, Any], model: Mapping[str, Any], lock: packages.Lock, project_id: str
+    ) -> dict[str, Any]:
+        """What deploying the model would do: `{"steps", "hash"}`."""
+
+        def answer() -> dict[str, Any]:
+            asked = self._context(project_id, str(model.get("user_id") or ""), models.environment_id_of(model), model)
+            return plan.plan(self._store.library(lock), model, asked, self._natives, self._clouds(asked))
+
+        return _faults_named(answer)
+
+    @oslo_messaging.expected_exceptions(Fault)
+    def static_action(
+        self,
+        context: dict[str, Any],
+        class_name: str,
+        method_name: str,
+        parameters: Mapping[str, Any],
+        lock: packages.Lock,
+        project_id: str,
+        user_id: str,
+        package_name: str | None = None,
+        class_version: str | None = None,
+    ) -> Any:
+        """The result of a public static method (spec/engine-flow §4)."""
+
+        def answer() -> Any:
+            asked = self._context(project_id, user_id, "", {})
+            system = questions.QuestionSystem(asked, self._clouds(asked), self._natives)
+            runtime = dsl.Runtime(self._store.library(lock), system=system, limits=questions.LIMITS)
+            program = runtime.load({})
+            try:
+                return program.call_static(
+                    class_name, method_name, version=class_version, exposed_only=True, **parameters
+                )
+            finally:
+                program.discard()
+
+        return _faults_named(answer)
+
+    @oslo_messaging.expected_exceptions(Fault)
+    def schema(
+        self,
+        context: dict[str, Any],
+        class_name: str,
+        lock: packages.Lock,
+        project_id: str,
+        method_names: Sequence[str] | None = None,
+        class_version: str | None = None,
+        package_name: str | None = None,
+    ) -> dict[str, Any]:
+        """JSON schemas: of the class under "", of each of the methods under its name."""
+
+        def answer() -> dict[str, Any]:
+            library = self._store.library(lock)
+            return dict(library.schemas(class_name, method_names, version=class_version, package=package_name))
+
+        return _faults_named(answer)
+
+    def _context(self, project_id: str, user_id: str, environment_id: str, model: Mapping[str, Any]) -> effects.Context:
+        return effects.Context(
+            deployment_id=f"question-{uuid.uuid4().hex}",
+            environment_id=environment_id,
+            project_id=project_id,
+            user_id=user_id,
+            owner_project_id=model.get("project_id") or project_id,
+            owner_user_id=model.get("user_id") or user_id,
+            settings=self._settings.options,
+            stack_tags=self._settings.stack_tags,
+        )
+
+
+def server(conf: cfg.ConfigOpts, endpoint: Endpoint) -> Any:
+    """An RPC server for the endpoint, on the broker of `[messaging] transport_url`; to be started and stopped."""
+    target = oslo_messaging.Target(topic=TOPIC, server=uuid.uuid4().hex)
+    transport = messaging.rpc_transport(conf)
+    return oslo_messaging.get_rpc_server(transport, target, [endpoint])
+
+
+def _faults_named(answer: Callable[[], Any]) -> Any:
+    try:
+        return answer()
+    except dsl.Thrown as error:
+        name = error.names[0].rpartition(".")[2] if error.names else "DslError"
+        raise fault(name, str(error.message)) from error
+    except dsl.PackageError as error:
+        raise fault("PackageError", str(error)) from error
+    except dsl.DslError as error:
+        raise fault("DslError", str(error)) from error
+    except packages.PackageMissing as error:
+        raise fault("NoPackageFound", str(error)) from error

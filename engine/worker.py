@@ -1,0 +1,158 @@
+"""Workers: they claim deployments and run each in a thread of its own, several at a time.
+
+Reached in process by `chandlery serve` and as the `chandlery-engine` process. A wake-up makes a worker look at once; it
+also looks by itself every few seconds, so a lost message costs seconds. Stopping drains: effects in flight may end,
+then the deployments are given back for another worker to go on with.
+"""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import dsl
+from catalog.db import base, deployments, journal
+from engine import outages
+from engine.lease import Lease
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSettings:
+    """How a worker behaves; seconds where not said otherwise."""
+
+    concurrency: int = 8  # deployments at a time; they mostly wait for clouds
+    poll: float = 2.0  # between two looks for work nobody announced
+    lease: float = 30.0  # after a worker's death its deployments wait this long
+    keep_journals: float = 7 * 86400.0  # after the end of a deployment, for whoever has to find out what happened
+
+
+PRUNE_EVERY = 3600.0  # seconds between two removals of old journals
+
+Run = Callable[[Lease], None]
+
+
+class Worker:
+    """Claims and runs deployments between `start()` and `stop()`. `run` executes one under its lease."""
+
+    def __init__(self, database: base.Database, run: Run, settings: WorkerSettings | None = None) -> None:
+        self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self.settings = settings or WorkerSettings()
+        self._database = database
+        self._run = run
+        self._running: dict[str, threading.Thread] = {}
+        self._mutex = threading.Lock()
+        self._wake = threading.Event()
+        self._draining = threading.Event()
+        self._looking = threading.Thread(target=self._look, name="worker", daemon=True)
+
+    def start(self) -> None:
+        self._looking.start()
+
+    def wake(self) -> None:
+        """There may be work: look now."""
+        self._wake.set()
+
+    def stop(self, seconds: float | None = None) -> None:
+        """Claims nothing more, lets effects in flight end, gives deployments back; waits at most `seconds`."""
+        deadline = None if seconds is None else time.monotonic() + seconds
+        self._draining.set()
+        self._wake.set()
+        for thread in [self._looking, *self._threads()]:
+            if thread.is_alive():
+                thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+
+    def running(self) -> list[str]:
+        """Ids of the deployments that this worker runs now."""
+        with self._mutex:
+            return list(self._running)
+
+    def _threads(self) -> list[threading.Thread]:
+        with self._mutex:
+            return list(self._running.values())
+
+    def _look(self) -> None:
+        LOG.info("worker %s: up to %d deployments at a time", self.name, self.settings.concurrency)
+        prune_at = time.monotonic() + PRUNE_EVERY
+        while not self._draining.is_set():
+            self._wake.clear()
+            try:
+                self._claim_what_fits()
+                if time.monotonic() >= prune_at:
+                    self.prune()
+                    prune_at = time.monotonic() + PRUNE_EVERY
+            except Exception as error:
+                if not outages.is_outage(error):
+                    LOG.exception("worker %s: looking for deployments failed", self.name)
+                else:
+                    LOG.warning("worker %s: the database does not answer: %s", self.name, error)
+            self._wake.wait(self.settings.poll)
+
+    def _claim_what_fits(self) -> None:
+        with self._mutex:
+            mine = set(self._running)
+        free = self.settings.concurrency - len(mine)
+        if free <= 0:
+            return
+        with self._database.reading() as session:
+            offered = deployments.claimable(session, free + len(mine))
+        for deployment_id in [each for each in offered if each not in mine][:free]:
+            # One of mine is offered when this machine was too busy to renew its lease; its next write will.
+            if self._draining.is_set():
+                return
+            self._claim(deployment_id)
+
+    def _claim(self, deployment_id: str) -> None:
+        with self._database.transaction() as session:
+            fence = deployments.claim(session, deployment_id, self.name, self.settings.lease)
+        if fence is None:
+            return
+        LOG.info("deployment %s: claimed by %s with fence %d", deployment_id, self.name, fence)
+        held = Lease(
+            self._database,
+            deployment_id,
+            self.name,
+            fence,
+            seconds=self.settings.lease,
+            draining=self._draining,
+        )
+        thread = threading.Thread(target=self._carry, args=(held,), name=f"deployment-{deployment_id}", daemon=True)
+        with self._mutex:
+            self._running[deployment_id] = thread
+        thread.start()
+
+    def _carry(self, held: Lease) -> None:
+        try:
+            with held:
+                self._run(held)
+        except dsl.Interrupted as interruption:
+            LOG.info("deployment %s: left: %s", held.deployment_id, interruption)
+            self._give_back(held)
+        except Exception:  # a fault of the service itself: give it back, the lease's fence counts the attempts
+            LOG.exception("deployment %s: the worker failed", held.deployment_id)
+            self._draining.wait(self.settings.poll)
+            self._give_back(held)
+        finally:
+            with self._mutex:
+                self._running.pop(held.deployment_id, None)
+            self._wake.set()
+
+    def _give_back(self, held: Lease) -> None:
+        try:
+            held.release()
+        except Exception:  # not given back, it is claimed when its lease has run out
+            LOG.warning("deployment %s: could not be given back", held.deployment_id, exc_info=True)
+
+    def prune(self) -> int:
+        """Removes journals past their keeping; the number of effects removed."""
+        before = base.now() - datetime.timedelta(seconds=self.settings.keep_journals)
+        with self._database.transaction() as session:
+            return journal.prune(session, before)
