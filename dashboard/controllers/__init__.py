@@ -1,0 +1,1 @@
+"""The pages, one controller per subject; URLs follow the attributes of ``RootController``."""
