@@ -1,0 +1,215 @@
+"""The same on SQLite, PostgreSQL and MariaDB: migrations, transactions, and a day in the life of the catalog.
+
+PostgreSQL (127.0.0.1:5432, user postgres) and MariaDB (127.0.0.1:3306, user root) are used where they answer.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import functools
+import os
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from catalog_cloud import CORE, archive_of, people
+from sqlalchemy.orm import exc as orm_exc
+
+from catalog import config, packages, service
+from catalog.db import base, environments, migrations, sessions
+from catalog.db.base import Database
+from catalog.db.tables import METADATA
+
+SERVERS = {
+    "postgresql": os.environ.get("CHANDLERY_TEST_POSTGRESQL", "postgresql+psycopg://postgres@127.0.0.1:5432/test"),
+    "mariadb": os.environ.get("CHANDLERY_TEST_MARIADB", "mysql+pymysql://root@127.0.0.1:3306/test"),
+}
+
+
+@pytest.fixture(params=["sqlite", *SERVERS])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty database of the test's own."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/catalog.sqlite"
+        return
+    server = sa.make_url(SERVERS[request.param])
+    name = f"chandlery_{uuid.uuid4().hex[:12]}"
+    timeout = {"connect_timeout": 2}
+    try:
+        engine = sa.create_engine(server, isolation_level="AUTOCOMMIT", connect_args=timeout)
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    except (sa.exc.OperationalError, ImportError) as failure:
+        pytest.skip(f"{request.param} does not answer at {server.host}:{server.port}: {str(failure)[:80]}")
+    yield server.set(database=name).render_as_string(hide_password=False)
+    with engine.connect() as connection:
+        force = " WITH (FORCE)" if request.param == "postgresql" else ""
+        connection.exec_driver_sql(f"DROP DATABASE {name}{force}")
+    engine.dispose()
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    migrations.upgrade(url)
+    database = Database(url)
+    yield database
+    database.dispose()
+
+
+def test_migrations_make_exactly_the_tables_the_code_expects(database: Database, url: str) -> None:
+    assert migrations.check(url)
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": differs})
+        assert compare_metadata(context, METADATA) == []
+    migrations.upgrade(url)  # a second time changes nothing
+    assert migrations.check(url)
+
+
+def differs(_context: Any, _column: Any, _wanted_column: Any, found: Any, wanted: Any) -> bool | None:
+    """alembic takes our JSON for plain text on every database; on MariaDB it is the long one."""
+    return not isinstance(found, sa.String) if isinstance(wanted, base.Json) else None
+
+
+def test_two_services_that_start_at_the_same_time_migrate_once(url: str) -> None:
+    failures: list[BaseException] = []
+
+    def start() -> None:
+        try:
+            migrations.upgrade(url)
+        except Exception as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=start) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert migrations.check(url)
+
+
+def test_a_database_of_somebody_else_or_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/other.sqlite"
+    database = Database(url)
+    database.create_tables()
+    assert not migrations.check(url)
+    with pytest.raises(migrations.WrongDatabase, match="tables but no revision"):
+        migrations.upgrade(url)
+    with database.transaction() as session:
+        session.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32))"))
+        session.execute(sa.text("INSERT INTO alembic_version VALUES ('9999')"))
+    with pytest.raises(migrations.WrongDatabase, match="9999"):
+        migrations.upgrade(url)
+    database.dispose()
+
+
+def test_names_differ_by_every_character_case_and_accent(database: Database) -> None:
+    names = ["name", "Name", "namé", "name ", "naïve ♥ 𝔘𝔫𝔦𝔠𝔬𝔡𝔢"]
+    with database.transaction() as session:
+        for name in names:
+            session.add(environments.Environment(name=name, project_id="p", model={"Objects": {"name": name}}))
+    with database.reading() as session:
+        found = environments.list_of(session, "p")
+        assert sorted(row.name for row in found) == sorted(names)
+        assert [row.model["Objects"]["name"] for row in found] == [row.name for row in found]
+
+
+def test_a_stale_write_is_noticed(database: Database) -> None:
+    with database.transaction() as session:
+        session.add(environments.Environment(id="e" * 32, name="e", project_id="p", model={}))
+    with database.reading() as first:
+        stale = environments.get(first, "e" * 32)
+        assert stale is not None
+        first.expunge(stale)
+    with database.transaction() as session:
+        row = environments.get(session, "e" * 32)
+        assert row is not None
+        row.name = "newer"
+    with pytest.raises(orm_exc.StaleDataError), database.transaction() as session:  # noqa: PT012
+        session.add(stale)
+        stale.name = "older"
+    with database.reading() as session:
+        row = environments.get(session, "e" * 32)
+        assert row is not None
+        assert row.name == "newer"
+
+
+def test_of_many_that_begin_the_same_session_one_does(database: Database) -> None:
+    with database.transaction() as session:
+        environment = environments.Environment(name="e", project_id="p", model={})
+        session.add(environment)
+        session.flush()
+        session_id = sessions.open_for(session, environment, "u").id
+    began: list[bool] = []
+
+    def begin() -> None:
+        with database.transaction() as session:
+            row = sessions.get(session, session_id)
+            assert row is not None
+            environments.lock(session, row.environment_id)
+            began.append(sessions.begin(session, row, sessions.DEPLOYING))
+
+    threads = [threading.Thread(target=begin) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(began) == [False] * 5 + [True]
+
+
+def at_once(calls: list[Callable[[], object]]) -> None:
+    """Makes all calls at the same time, and raises what one of them raised."""
+    with concurrent.futures.ThreadPoolExecutor(len(calls)) as pool:
+        for future in [pool.submit(call) for call in calls]:
+            future.result()
+
+
+def test_a_day_in_the_life_of_the_catalog(database: Database, url: str) -> None:
+    app = service.create_app(config.load(overrides={"database": {"connection": url}}), database=database)
+    cloud = people(app, database)
+    packages.import_archives(
+        database,
+        [archive_of("io.murano", version="0.0.1", classes=CORE, Type="Library")],
+        owner_id=cloud.admin.project_id,
+        is_public=True,
+    )
+    member = cloud.member
+    uploaded = member.upload(archive_of("org.example.App"), {"categories": ["Web"], "tags": ["tâg"]}).json
+    member.upload(archive_of("org.example.App"), status=409)
+    member.upload(archive_of("org.example.App", version="0.2.0"))
+    found = member.json("GET", "/v1/catalog/packages?search=EXAMPLE.app;nothing&order_by=created&category=Web")
+    assert [each["id"] for each in found["packages"]] == [uploaded["id"]]
+    assert [each["name"] for each in member.json("GET", "/v1/catalog/packages?tag=t%C3%A2g")["packages"]] == ["App"]
+    first = member.json("GET", "/v1/catalog/packages?limit=1&search=app")
+    second = member.json("GET", f"/v1/catalog/packages?limit=1&search=app&marker={first['next_marker']}")
+    assert len({each["id"] for page in (first, second) for each in page["packages"]}) == 2
+    uploads = [archive_of(f"org.many.P{number}", Tags=["all the same, and new"]) for number in range(6)]
+    at_once([functools.partial(member.upload, archive) for archive in uploads])
+    assert (
+        len(member.json("GET", "/v1/catalog/packages?tag=all the same, and new".replace(" ", "%20"))["packages"]) == 6
+    )
+    member("GET", "/v1/environments/%00", status=400)
+    environment_id = member.environment("e1")["id"]
+    session_id = member.session(environment_id)
+    services = f"/v1/environments/{environment_id}/services"
+    bodies: list[Any] = [{"?": {"id": f"a{number}", "type": "org.example.App"}} for number in range(6)]
+    add = functools.partial(member, "POST", services, X_Configuration_Session=session_id)
+    at_once([functools.partial(add, body) for body in bodies])
+    apps = member.json("GET", services, X_Configuration_Session=session_id)
+    assert len(apps) == 6
+    member("POST", f"/v1/environments/{environment_id}/sessions/{session_id}/deploy")
+    assert member.json("GET", "/v1/environments")["environments"][0]["status"] == "deploying"
+    [deployment] = member.json("GET", "/v1/deployments")["deployments"]
+    reports = member.json("GET", f"/v1/environments/{environment_id}/deployments/{deployment['id']}")["reports"]
+    assert [each["text"] for each in reports] == ["Action deploy is scheduled"]
+    member("DELETE", f"/v1/environments/{environment_id}?abandon=true")
+    member("DELETE", f"/v1/catalog/packages/{uploaded['id']}")
+    shown = cloud.stranger.json("GET", "/v1/catalog/packages?catalog=true")["packages"]
+    assert [each["fully_qualified_name"] for each in shown] == ["io.murano"]
+    app.close()

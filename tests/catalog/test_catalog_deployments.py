@@ -1,0 +1,397 @@
+"""Deployments, their reports and events, actions, and questions to the engine: spec/api-v1 §1.8 and §1.9.
+
+A scripted engine answers on the real transport; what the engine itself does is told by its own tests.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import oslo_messaging
+import pytest
+from catalog_cloud import Client, Cloud, archive_of
+
+from catalog import config, messaging
+from catalog.db import deployments, environments, sessions, statuses
+
+APP = {
+    "?": {"id": "a1", "type": "org.example.App"},
+    "name": "web",
+    "db": {"?": {"id": "d1", "type": "org.example.App"}},
+}
+UNKNOWN = "0" * 32
+
+
+class ScriptedEngine:
+    """Answers as it is told, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.answer: Any = None
+        self._ready: list[str] = []
+        self._news = threading.Condition()
+
+    def deployment_ready(self, _context: Any, deployment_id: str) -> None:
+        with self._news:
+            self._ready.append(deployment_id)
+            self._news.notify_all()
+
+    def was_woken_for(self, deployment_id: str) -> bool:
+        """Waits until a deployment is announced."""
+        with self._news:
+            return self._news.wait_for(lambda: deployment_id in self._ready, timeout=10)
+
+    def check(self, _context: Any, **arguments: Any) -> Any:
+        return self._reply("check", arguments)
+
+    def plan(self, _context: Any, **arguments: Any) -> Any:
+        return self._reply("plan", arguments)
+
+    def static_action(self, _context: Any, **arguments: Any) -> Any:
+        return self._reply("static_action", arguments)
+
+    def schema(self, _context: Any, **arguments: Any) -> Any:
+        return self._reply("schema", arguments)
+
+    def _reply(self, name: str, arguments: dict[str, Any]) -> Any:
+        self.asked.append((name, arguments))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.fixture
+def overrides() -> dict[str, dict[str, Any]]:
+    return {
+        "engine_rpc": {"check_timeout": 1, "plan_timeout": 1, "static_action_timeout": 1},
+        "api": {"event_interval": 0.05, "event_streams": 2},
+    }
+
+
+@pytest.fixture(scope="module")
+def listening() -> Iterator[ScriptedEngine]:
+    """The engine's end of the in-process transport, for all tests of this module: stopping one takes a second."""
+    scripted = ScriptedEngine()
+    target = oslo_messaging.Target(topic=messaging.TOPIC, server="scripted")
+    transport = messaging.Engine(config.load()).transport
+    server = oslo_messaging.get_rpc_server(transport, target, [scripted], executor="threading")
+    server.start()
+    yield scripted
+    server.stop()
+    server.wait()
+
+
+@pytest.fixture
+def engine(listening: ScriptedEngine) -> ScriptedEngine:
+    listening.asked.clear()
+    listening.answer = None
+    return listening
+
+
+@pytest.fixture
+def deployed(cloud: Cloud, core: None) -> tuple[str, str]:
+    """An environment with one application whose first deployment is over: (environment id, deployment id)."""
+    cloud.member.upload(archive_of("org.example.App"))
+    environment_id = cloud.member.environment()["id"]
+    session_id = cloud.member.session(environment_id)
+    path = f"/v1/environments/{environment_id}"
+    cloud.member("POST", f"{path}/services", APP, X_Configuration_Session=session_id)
+    cloud.member("POST", f"{path}/sessions/{session_id}/deploy")
+    deployment_id = cloud.member.json("GET", f"{path}/deployments")["deployments"][0]["id"]
+    with cloud.database.transaction() as work:
+        statuses.add(work, deployment_id, environment_id, text="d1 is up", entity_id="d1")
+    finish(cloud, environment_id, {"result": None, "isException": False})
+    return environment_id, deployment_id
+
+
+def finish(cloud: Cloud, environment_id: str, result: dict[str, Any]) -> None:
+    """What the engine writes at the end of a deployment."""
+    with cloud.database.transaction() as work:
+        [deployment] = deployments.unfinished(work, environment_id)
+        environment, row = environments.get(work, environment_id), sessions.get(work, deployment.session_id or "")
+        assert environment is not None
+        assert row is not None
+        objects = json.loads(json.dumps(row.model["Objects"]))
+        for app in objects["services"]:
+            app["?"]["_actions"] = {
+                "a1_scaleUp": {"name": "scaleUp", "title": "Scale up", "enabled": True},
+                "a1_off": {"name": "off", "title": "Off", "enabled": False},
+            }
+        environment.model = {**row.model, "Objects": objects, "ObjectsCopy": row.model["Objects"]}
+        environment.version += 1
+        row.state = sessions.DEPLOY_FAILURE if result["isException"] else sessions.DEPLOYED
+        deployment.state = deployments.FINISHED
+        deployment.result = result
+        statuses.add(work, deployment.id, environment_id, text="Deployment finished")
+
+
+STATIC = {"className": "org.example.App", "methodName": "greet", "parameters": {"name": "John"}}
+
+
+def test_without_an_engine_a_question_ends_in_time_and_a_deployment_waits_for_one(
+    cloud: Cloud, deployed: tuple[str, str]
+) -> None:
+    began = time.monotonic()
+    answer = cloud.member("POST", "/v1/actions", STATIC, status=504)
+    assert time.monotonic() - began < 5
+    assert "did not answer within 1 s" in answer.text
+
+
+# --- deployments and reports -----------------------------------------------------------------------------------------
+
+
+def test_a_finished_deployment_tells_how_it_went(cloud: Cloud, deployed: tuple[str, str]) -> None:
+    environment_id, deployment_id = deployed
+    [shown] = cloud.member.json("GET", f"/v1/environments/{environment_id}/deployments")["deployments"]
+    assert shown["state"] == "success"
+    assert shown["result"] == {"result": None, "isException": False}
+    assert [app["?"]["id"] for app in shown["description"]["services"]] == ["a1"]
+    found = cloud.member.json("GET", f"/v1/environments/{environment_id}/deployments/{deployment_id}")["reports"]
+    assert [each["text"] for each in found] == ["Action deploy is scheduled", "d1 is up", "Deployment finished"]
+    assert set(found[0]) == {
+        "id", "task_id", "entity_id", "entity", "level", "text", "details", "created", "updated",
+    }  # fmt: skip
+    assert {each["task_id"] for each in found} == {deployment_id}
+
+
+def test_reports_can_be_asked_for_one_application_and_what_is_in_it(cloud: Cloud, deployed: tuple[str, str]) -> None:
+    """The original answered 400 to a matching id (spec/api-v1 §5 B20)."""
+    path = "/v1/environments/{}/deployments/{}".format(*deployed)
+    found = cloud.member.json("GET", f"{path}?service_id=a1&service_id=x")["reports"]
+    assert [each["text"] for each in found] == ["d1 is up"]
+    assert cloud.member.json("GET", f"{path}?service_id=x") == {"reports": []}
+
+
+def test_reports_of_another_project_are_its_own(cloud: Cloud, deployed: tuple[str, str]) -> None:
+    """The original checked no project here (spec/api-v1 §5 B2)."""
+    environment_id, deployment_id = deployed
+    own = cloud.stranger.environment()["id"]
+    for tail in ("", "/events"):
+        cloud.stranger("GET", f"/v1/environments/{environment_id}/deployments/{deployment_id}{tail}", status=403)
+        cloud.stranger("GET", f"/v1/environments/{own}/deployments/{deployment_id}{tail}", status=400)
+        cloud.stranger("GET", f"/v1/environments/{own}/deployments/{UNKNOWN}{tail}", status=404)
+    cloud.stranger("GET", f"/v1/environments/{environment_id}/instance-statistics/raw", status=403)
+    assert cloud.stranger.json("GET", "/v1/deployments") == {"deployments": []}
+
+
+def test_the_last_status_of_an_application_is_the_newest_of_anything_in_it(
+    cloud: Cloud, deployed: tuple[str, str]
+) -> None:
+    last = cloud.member.json("GET", f"/v1/environments/{deployed[0]}/lastStatus")["lastStatuses"]
+    assert set(last) == {"a1"}
+    assert (last["a1"]["text"], last["a1"]["entity_id"]) == ("d1 is up", "d1")
+
+
+def test_secrets_in_a_deployments_model_are_masked(cloud: Cloud, core: None) -> None:
+    cloud.member.upload(archive_of("org.example.App"))
+    environment_id = cloud.member.environment()["id"]
+    session_id = cloud.member.session(environment_id)
+    app = {**APP, "dbPassword": "hidden-1", "inner": {"authToken": "hidden-2", "passCount": 3}}
+    path = f"/v1/environments/{environment_id}"
+    cloud.member("POST", f"{path}/services", app, X_Configuration_Session=session_id)
+    cloud.member("POST", f"{path}/sessions/{session_id}/deploy")
+    text = cloud.member("GET", f"{path}/deployments").text
+    assert "hidden" not in text
+    assert text.count("*** SANITIZED ***") == 2
+    assert '"passCount": 3' in text
+
+
+# --- events ----------------------------------------------------------------------------------------------------------
+
+
+def events(client: Client, path: str, **headers: str) -> list[tuple[str, str, Any]]:
+    """All events of a stream that ends: (id, type, data)."""
+    found = []
+    for block in client("GET", path, **headers).text.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+        if fields:
+            found.append((fields["id"], fields["event"], json.loads(fields["data"])))
+    return found
+
+
+def test_events_are_the_reports_and_end_with_the_result(cloud: Cloud, deployed: tuple[str, str]) -> None:
+    path = "/v1/environments/{}/deployments/{}/events".format(*deployed)
+    found = events(cloud.member, path, Accept="text/event-stream")
+    assert [kind for _, kind, _ in found] == ["report", "report", "report", "finished"]
+    assert [identifier for identifier, _, _ in found] == ["1", "2", "3", "3"]
+    assert found[-1][2]["state"] == "success"
+    resumed = events(cloud.member, path, Last_Event_ID="2")
+    assert [data.get("text") for _, _, data in resumed] == ["Deployment finished", None]
+    assert len(events(cloud.member, path, Last_Event_ID="nonsense")) == 4
+
+
+def test_events_come_as_they_happen(cloud: Cloud, core: None) -> None:
+    environment_id = cloud.member.environment()["id"]
+    session_id = cloud.member.session(environment_id)
+    path = f"/v1/environments/{environment_id}"
+    cloud.member("PUT", f"{path}/services", [], X_Configuration_Session=session_id)
+    cloud.member("POST", f"{path}/sessions/{session_id}/deploy")
+    deployment_id = cloud.member.json("GET", f"{path}/deployments")["deployments"][0]["id"]
+    stream = iter(cloud.member("GET", f"{path}/deployments/{deployment_id}/events").app_iter)
+    assert next(stream).startswith(b":")
+    assert b"Action deploy is scheduled" in next(stream)
+    finish(cloud, environment_id, {"result": None, "isException": False})
+    assert b"Deployment finished" in next(stream)
+    assert b"event: finished" in next(stream)
+    assert next(stream, None) is None
+
+
+def test_only_so_many_streams_are_open_and_closed_ones_make_room(cloud: Cloud, deployed: tuple[str, str]) -> None:
+    path = "/v1/environments/{}/deployments/{}/events".format(*deployed)
+    first, _second = (cloud.member("GET", path).app_iter for _ in range(2))
+    cloud.member("GET", path, status=503)
+    first.close()
+    first.close()
+    third = cloud.member("GET", path).app_iter
+    cloud.member("GET", path, status=503)
+    third.close()
+
+
+# --- actions ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_action_is_a_deployment_of_one_method(
+    cloud: Cloud, deployed: tuple[str, str], engine: ScriptedEngine
+) -> None:
+    environment_id, _ = deployed
+    path = f"/v1/environments/{environment_id}"
+    task_id = cloud.member.json("POST", f"{path}/actions/a1_scaleUp", {"by": 2})["task_id"]
+    assert engine.was_woken_for(task_id)
+    assert cloud.member.json("GET", path)["status"] == "deploying"
+    assert cloud.member.json("GET", f"{path}/actions/{task_id}") == {}
+    newest = cloud.member.json("GET", f"{path}/deployments")["deployments"][0]
+    assert newest["action"] == {"object_id": "a1", "method": "scaleUp", "args": {"by": 2}}
+    cloud.member("POST", f"{path}/actions/a1_scaleUp", {}, status=403)
+    finish(cloud, environment_id, {"result": [1], "isException": False})
+    assert cloud.member.json("GET", f"{path}/actions/{task_id}") == {"result": [1], "isException": False}
+    other = cloud.member.environment("other")["id"]
+    cloud.member("GET", f"/v1/environments/{other}/actions/{task_id}", status=404)
+
+
+def test_an_action_that_cannot_be_leaves_no_session_behind(cloud: Cloud, deployed: tuple[str, str]) -> None:
+    """The original left one open, so that the environment looked changed (spec/api-v1 §5 B9)."""
+    path = f"/v1/environments/{deployed[0]}"
+    cloud.member("POST", f"{path}/actions/a1_nothing", {}, status=404)
+    cloud.member("POST", f"{path}/actions/a1_off", {}, status=400)
+    cloud.member("POST", f"{path}/actions/a1_scaleUp", status=400)
+    cloud.member("POST", f"{path}/actions/a1_scaleUp", [], status=400)
+    cloud.reader("POST", f"{path}/actions/a1_scaleUp", {}, status=403)
+    cloud.stranger("POST", f"{path}/actions/a1_scaleUp", {}, status=403)
+    assert cloud.member.json("GET", path)["status"] == "ready"
+
+
+def test_a_running_deployment_can_be_cancelled_and_a_finished_one_not(
+    cloud: Cloud, deployed: tuple[str, str], engine: ScriptedEngine
+) -> None:
+    environment_id, done = deployed
+    path = f"/v1/environments/{environment_id}"
+    task_id = cloud.member.json("POST", f"{path}/actions/a1_scaleUp", {})["task_id"]
+    cloud.reader("POST", f"{path}/deployments/{task_id}/cancel", status=403)
+    cloud.member("POST", f"{path}/deployments/{task_id}/cancel")
+    with cloud.database.reading() as work:
+        row = work.get(deployments.Deployment, task_id)
+        assert row is not None
+        assert row.state == deployments.CANCELLING
+    cloud.member("POST", f"{path}/deployments/{done}/cancel", status=409)
+
+
+# --- questions to the engine -----------------------------------------------------------------------------------------
+
+
+def test_a_static_action_is_answered_at_once(cloud: Cloud, deployed: tuple[str, str], engine: ScriptedEngine) -> None:
+    engine.answer = "Hello, John"
+    assert cloud.member("POST", "/v1/actions", STATIC).body == b'"Hello, John"'
+    name, arguments = engine.asked[-1]
+    assert name == "static_action"
+    assert (arguments["class_name"], arguments["class_version"]) == ("org.example.App", "=0")
+    assert [entry["fqn"] for entry in arguments["lock"]] == ["io.murano", "org.example.App"]
+    engine.answer = None
+    assert cloud.member("POST", "/v1/actions", STATIC).body == b""
+
+
+class NoMethodFound(Exception):
+    pass
+
+
+class ContractViolation(Exception):
+    pass
+
+
+class NoMatchingMethodException(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"),
+    [
+        (NoMethodFound("greet"), 404),
+        (NoMatchingMethodException("arguments"), 400),
+        (ContractViolation("name"), 400),
+        (ValueError("x"), 400),
+        (OSError("disk"), 503),
+    ],
+)
+def test_what_the_engine_raises_becomes_the_originals_status(
+    cloud: Cloud, deployed: tuple[str, str], engine: ScriptedEngine, failure: Exception, status: int
+) -> None:
+    engine.answer = failure
+    cloud.member("POST", "/v1/actions", STATIC, status=status)
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"className": ""}, 400),
+        ({"methodName": None}, 400),
+        ({"classVersion": "aaa"}, 400),
+        ({"parameters": []}, 400),
+        ({"className": "org.example.Nothing"}, 404),
+        ({"packageName": "org.example.Nothing"}, 404),
+        ({"classVersion": ">=5"}, 404),
+    ],
+)
+def test_a_static_action_of_nothing_never_reaches_the_engine(
+    cloud: Cloud, deployed: tuple[str, str], engine: ScriptedEngine, changes: dict[str, Any], status: int
+) -> None:
+    cloud.member("POST", "/v1/actions", {**STATIC, **changes}, status=status)
+    assert engine.asked == []
+
+
+def test_a_check_gives_the_engines_problems_and_its_own(
+    cloud: Cloud, deployed: tuple[str, str], engine: ScriptedEngine
+) -> None:
+    path = f"/v1/environments/{deployed[0]}"
+    problem = {"object_id": "a1", "type": "org.example.App", "path": "db", "message": "is missing"}
+    engine.answer = [problem]
+    assert cloud.member.json("POST", f"{path}/check") == {"problems": [problem]}
+    _, arguments = engine.asked[-1]
+    assert arguments["model"]["Objects"]["?"]["id"] == deployed[0]
+    session_id = cloud.member.session(deployed[0])
+    unknown = {"?": {"id": "x", "type": "org.example.Unknown"}}
+    cloud.member("POST", f"{path}/services", unknown, X_Configuration_Session=session_id)
+    [found] = cloud.member.json("POST", f"{path}/check", X_Configuration_Session=session_id)["problems"]
+    assert "org.example.Unknown" in found["message"]
+    cloud.stranger("POST", f"{path}/check", status=403)
+
+
+def test_a_plan_is_the_engines(cloud: Cloud, deployed: tuple[str, str], engine: ScriptedEngine) -> None:
+    engine.answer = {"steps": [{"kind": "create"}], "hash": "h"}
+    assert cloud.member.json("POST", f"/v1/environments/{deployed[0]}/plan", {}) == engine.answer
+
+
+def test_schemas_are_the_engines(cloud: Cloud, deployed: tuple[str, str], engine: ScriptedEngine) -> None:
+    engine.answer = {"": {"type": "object"}}
+    assert cloud.member.json("GET", "/v1/schemas/org.example.App/one,two?packageName=org.example.App") == engine.answer
+    assert engine.asked[-1][1]["method_names"] == ["one", "two"]
+    cloud.member("GET", "/v1/schemas/org.example.Nothing", status=404)
+    cloud.member("GET", "/v1/schemas/org.example.App?classVersion=x", status=400)
+
+
+def test_the_topology_is_a_graph_of_the_applications(cloud: Cloud, deployed: tuple[str, str]) -> None:
+    graph = cloud.member.json("GET", f"/v1/environments/{deployed[0]}/topology")
+    assert {node["id"] for node in graph["nodes"]} == {"a1", "d1"}
+    cloud.stranger("GET", f"/v1/environments/{deployed[0]}/topology", status=403)

@@ -1,0 +1,141 @@
+"""What an author is told about a package before anything runs: statements that do not compile, unknown names."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+import dsl.testing
+from dsl.packages import Package, PackageError, open_package
+from dsl.packages.archives import MemoryFiles
+
+HEAD = "Namespaces: {=: org.demo}\nName: A\n"
+
+
+def package(code: str, name: str = "org.demo", **manifest: str) -> Package:
+    lines = {"Format": "1.4", "FullName": name, "Type": "Library", "Classes": f"{{{name}.A: A.yaml}}", **manifest}
+    files = {
+        "manifest.yaml": "\n".join(f"{key}: {value}" for key, value in lines.items()),
+        "Classes/A.yaml": code.replace("org.demo", name),
+    }
+    return Package(MemoryFiles("demo", {file: text.encode() for file, text in files.items()}))
+
+
+CORE = package("Name: io.murano.Object", "io.murano", Classes="{io.murano.Object: A.yaml}")
+
+
+def said(body: str, head: str = HEAD, available: tuple[Package, ...] = (CORE,), **manifest: str) -> list[str]:
+    """Problems of a method with this body, which begins at line 5; `line:column: message ...`."""
+    indented = "".join(f"      {line}\n" for line in body.splitlines())
+    found = dsl.testing.check(package(f"{head}Methods:\n  m:\n    Body:\n{indented}", **manifest), available)
+    return [str(problem).removeprefix("demo/Classes/A.yaml:") for problem in found]
+
+
+def test_sound_code_is_sound() -> None:
+    body = (
+        "- $x: list(1, 2).select($ + 1)\n- let(y => 1) -> $y\n- def(twice, $ * 2) -> twice(2)\n- $.m()\n- Return: $x\n"
+        "- Try: [$this.m()]\n  Catch: {With: Gone, As: e, Do: [$e.message.toUpper()]}\n- $z: $1\n"
+    )
+    assert said(body) == []
+
+
+def test_each_statement_that_does_not_parse_is_shown_where_parsing_ends() -> None:
+    found = said("- $x +\n- $x: 1\n- $.m(2, * 3)\n- If: $x\n  Then:\n    - $y )\n- word\n- '$x: )'")
+    places = [each.partition(": ")[0] for each in found]
+    assert places == ["6:13", "8:16", "11:16", "12:9", "13:9"]
+    assert "the statement '$x +' does not parse: it ends too early" in found[0]
+    assert "unexpected '*'" in found[1]
+    assert "unexpected ')'" in found[2]
+    assert "'word' is no statement" in found[3]
+
+
+def test_a_broken_statement_hides_neither_its_neighbours_nor_other_methods() -> None:
+    found = said("- Iff: $x\n  Then: []\n- For: $i\n  In: [1]\n  Do: []\n- Break: 1\n- Throw: A\n  Mesage: b")
+    assert [each.partition(": ")[0] for each in found] == ["6:9", "8:9", "11:9", "12:9"]
+
+
+def test_unknown_functions_and_methods_are_found_with_a_hint() -> None:
+    found = said("- $x: rnge(3)\n- $x.selct($).where(nothingLikeIt($))\n- $.n()\n- $.m().nothingLikeIt()")
+    assert found[0].startswith("6:13: there is no function rnge; found rnge(3); did you mean range?")
+    assert found[1].startswith("7:12: nothing at hand has a method selct")
+    assert found[1].endswith("did you mean select?")
+    assert found[2].startswith("7:27: there is no function nothingLikeIt")
+    assert found[2].endswith("correct the name")
+    assert found[3].startswith("8:11: nothing at hand has a method n")
+    assert found[4].startswith("9:15: nothing at hand has a method nothingLikeIt")
+    assert len(found) == 5
+
+
+def test_methods_are_not_judged_while_a_requirement_is_missing() -> None:
+    assert said("- $.whoKnows()", available=()) == []
+    assert said("- $.whoKnows()", Require="{org.other: }")[0].startswith("demo/manifest.yaml: the required package")
+    assert len(said("- $.whoKnows()", Require="{org.other: }")) == 1
+    other = package("Name: org.demo.A\nMethods: {whoKnows: {}}", "org.other")
+    assert said("- $.whoKnows()", available=(CORE, other), Require="{org.other: }") == []
+
+
+def test_methods_of_host_classes_are_known() -> None:
+    @dsl.native
+    class Host:
+        @dsl.method
+        def host_only(self) -> None:
+            pass
+
+    code = package(f"{HEAD}Methods: {{m: {{Body: [$.hostOnly()]}}}}")
+    assert len(dsl.testing.check(code, [CORE])) == 1
+    assert dsl.testing.check(code, [CORE], {"org.demo.Host": Host}) == []
+
+
+def test_a_variable_that_is_nearly_one_that_is_set_is_found() -> None:
+    found = said("- $endpoint: 1\n- $x: $endpiont + $unknown\n- For: item\n  In: [1]\n  Do: [$.m($item)]")
+    assert found == [
+        "7:13: the variable $endpiont is never set; found $endpiont + $unknown; did you mean $endpoint?",
+    ]
+
+
+def test_a_contract_that_does_not_parse_is_no_text() -> None:
+    head = HEAD + "Properties:\n  p: {Contract: $.int(}\n  q: {Contract: $.strng()}\n"
+    found = said("- $.m()", head)
+    assert found[0].startswith("4:3: the contract of property p does not parse: it ends too early")
+    assert found[1].startswith("5:19: nothing at hand has a method strng")
+    assert found[1].endswith("did you mean string?")
+
+
+PUBLIC = os.environ.get("CHANDLERY_PUBLIC_PACKAGES", "")
+# Names that nothing defines, scripts that are not there: each was looked at and is a defect of the package
+DEFECTS = {
+    "com.mirantis.docker.kubernetes.static.KubernetesEntities": "never closes it",
+    "com.example.docker.DockerOrion": "did you mean $mongoendopoint?",
+    "com.example.paas.CloudFoundryDiego": "the variable $securityGroupIngress is never set",
+    "com.mirantis.clearwater.Clearwater": "getUninstallScriptName",
+    "io.murano.apps.lbaas.F5BigIPLTM": "f5-lbaas-driver.tar.gz.bs64 does not exist",
+    "io.murano.apps.lbaas.LBaaS": "lbaas.tar.gz.bs64 does not exist",
+    "org.openstack.ci_cd_pipeline_murano_app.puppet.Puppet": "agentRun",
+}
+
+
+@pytest.mark.skipif(not PUBLIC, reason="CHANDLERY_PUBLIC_PACKAGES does not name a folder of public packages")
+def test_what_is_said_about_public_packages_is_true() -> None:
+    import packages as bundled
+    from engine import system
+
+    folders = [path.parent for path in Path(PUBLIC).rglob("manifest.yaml") if "Resources" not in path.parts]
+    folders += [path.parent for path in bundled.folder().glob("*/manifest.yaml")]
+    opened: list[Package] = []
+    for folder in folders:
+        try:
+            opened.append(open_package(folder))
+        except PackageError:
+            continue
+    natives = system.natives()
+    found: dict[str, str] = {}
+    for each in opened:
+        basic = set(dsl.packages.check_package(each, opened))
+        more = [str(problem) for problem in dsl.testing.check(each, opened, natives) if problem not in basic]
+        if more:
+            found[each.full_name] = "\n".join(more)
+    assert found.keys() == DEFECTS.keys()
+    for name, expected in DEFECTS.items():
+        assert expected in found[name]

@@ -1,0 +1,172 @@
+"""Orchestration by Heat, against a small HTTP server that behaves like one."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from engine_heat import FakeHeat
+from heatclient import client
+from keystoneauth1 import session, token_endpoint
+
+from engine.clouds import heat, ports
+
+STACK = ports.Stack(name="murano-harbour", project_id="p", tags=("murano",))
+BERTH = {"type": "OS::Nova::Server", "properties": {"flavor": "m1.small"}}
+TEMPLATE = {
+    "heat_template_version": "2013-05-23",
+    "resources": {"berth": BERTH},
+    "outputs": {"berth-ip": {"value": {"get_attr": ["berth", "first_address"]}}},
+}
+
+
+@pytest.fixture
+def server():
+    fake = FakeHeat()
+    yield fake
+    fake.close()
+
+
+@pytest.fixture
+def pauses():
+    return []
+
+
+@pytest.fixture
+def orchestration(server, pauses):
+    auth = token_endpoint.Token(server.url, "token")
+    return heat.HeatOrchestration(lambda region: client.Client("1", session=session.Session(auth)), pause=pauses.append)
+
+
+def push(orchestration, template=TEMPLATE, **parameters):
+    return orchestration.push(STACK, template, {}, None, parameters)
+
+
+def test_a_new_stack_is_created_and_waited_for(server, orchestration, pauses):
+    server.takes = 3
+    assert push(orchestration, size="4") == {"berth-ip": "<berth-ip>"}
+    assert pauses == [2.0, 2.0, 2.0]
+    (stack,) = server.stacks.values()
+    assert (stack.tags, stack.parameters) == ("murano", {"size": "4"})
+
+
+def test_a_stack_that_is_there_is_updated(server, orchestration):
+    push(orchestration)
+    push(orchestration, {**TEMPLATE, "resources": {"berth": BERTH, "quay": BERTH}})
+    assert [method for method, _path in server.requests if method != "GET"] == ["POST", "PUT"]
+    assert set(orchestration.current(STACK)["resources"]) == {"berth", "quay"}
+
+
+def test_an_update_is_not_taken_for_done_before_heat_has_begun_with_it(server, orchestration, monkeypatch):
+    push(orchestration)
+    stack = next(iter(server.stacks.values()))
+    real, pending = server.change, []
+
+    def late(stack, action, body):
+        pending.append((stack, action, body))
+        return 202, None
+
+    monkeypatch.setattr(server, "change", late)
+    looks = []
+
+    def pause(seconds):
+        looks.append(seconds)
+        if len(looks) == 2:
+            real(*pending[0])
+
+    orchestration._pause = pause
+    push(orchestration, {**TEMPLATE, "outputs": {"new": {"value": 1}}})
+    assert stack.template["outputs"] == {"new": {"value": 1}}
+    assert len(looks) == 3
+
+
+def test_a_push_that_another_worker_left_under_way_is_waited_for_and_repeated(server, orchestration):
+    server.takes = 2
+    orchestration._connect("").stacks.create(stack_name=STACK.name, template=TEMPLATE)
+    assert push(orchestration) == {"berth-ip": "<berth-ip>"}
+    assert [stack.name for stack in server.stacks.values()] == [STACK.name]
+
+
+def test_a_conflict_is_waited_out(server, orchestration, pauses, monkeypatch):
+    push(orchestration)
+    real, refusals = server.handle, iter([True, False])
+
+    def handle(method, path, body):
+        if method == "PUT" and next(refusals):
+            return 409, {"error": {"message": "action in progress", "type": "ActionInProgress"}}
+        return real(method, path, body)
+
+    monkeypatch.setattr(server, "handle", handle)
+    push(orchestration)
+    assert heat.CONFLICT_PAUSE in pauses
+
+
+def test_a_failed_resource_is_named_with_its_reason(server, orchestration):
+    server.fail("berth", "ResourceInError: no valid host was found")
+    with pytest.raises(ports.StackError, match=r"resource 'berth' \(OS::Nova::Server\): .*no valid host") as raised:
+        push(orchestration)
+    assert (raised.value.resource, raised.value.resource_type) == ("berth", "OS::Nova::Server")
+
+
+def test_a_stack_that_failed_is_mended_by_the_next_push(server, orchestration):
+    server.fail("berth", "no valid host")
+    with pytest.raises(ports.StackError):
+        push(orchestration)
+    assert push(orchestration) == {"berth-ip": "<berth-ip>"}
+
+
+def test_a_template_heat_refuses_is_told_in_heats_words(orchestration):
+    with pytest.raises(ports.StackError, match="heat_template_version is missing"):
+        push(orchestration, {"resources": {"berth": BERTH}})
+
+
+def test_short_outages_are_waited_out_and_long_ones_reported(server, orchestration, pauses):
+    push(orchestration)
+    server.down = 2
+    assert orchestration.outputs(STACK) == {"berth-ip": "<berth-ip>"}
+    assert pauses[-2:] == [2.0, 4.0]
+    server.down = 99
+    with pytest.raises(ports.StackError, match="Heat does not answer"):
+        orchestration.outputs(STACK)
+
+
+def test_what_is_not_there_has_no_template_no_outputs_and_is_deleted_already(orchestration):
+    assert orchestration.current(STACK) is None
+    assert orchestration.outputs(STACK) == {}
+    assert orchestration.parameters(STACK) == {}
+    orchestration.delete(STACK)
+
+
+def test_deleting_waits_for_the_end(server, orchestration):
+    push(orchestration)
+    server.takes = 2
+    orchestration.delete(STACK)
+    assert server.stacks == {}
+
+
+def test_a_stack_that_can_not_be_deleted_says_why(server, orchestration):
+    push(orchestration)
+    server.fail("berth", "volume is in use")
+    with pytest.raises(ports.StackError, match="volume is in use"):
+        orchestration.delete(STACK)
+
+
+def test_a_template_without_resources_removes_the_stack(server, orchestration):
+    push(orchestration)
+    assert push(orchestration, {"heat_template_version": "2013-05-23", "resources": {}}) == {}
+    assert server.stacks == {}
+
+
+def test_parameters_of_the_last_push_are_remembered_without_heats_own(orchestration):
+    push(orchestration, size="4")
+    assert orchestration.parameters(STACK) == {"size": "4"}
+
+
+def test_two_workers_may_push_the_same_stack(server, orchestration):
+    server.takes = 2
+    threads = [threading.Thread(target=push, args=(orchestration,)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert [stack.status for stack in server.stacks.values()] in (["UPDATE"], ["CREATE"])

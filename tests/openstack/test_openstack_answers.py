@@ -1,0 +1,150 @@
+"""Answers of Heat that a healthy cloud does not give at will, from a Heat in memory. No cloud is needed here."""
+
+from __future__ import annotations
+
+import types
+
+import pytest
+from heatclient import exc
+from keystoneauth1 import exceptions as keystone_exc
+
+from engine.clouds import heat as heat_cloud
+from engine.clouds import ports, recording
+
+STACK = ports.Stack(name="harbour")
+TEMPLATE = {"heat_template_version": "2013-05-23", "resources": {"net": {"type": "OS::Neutron::Net"}}}
+
+
+class Stacks:
+    """One stack at most. `trouble` is raised by the next changes, in turn; `heard`: they are carried out."""
+
+    def __init__(self):
+        self.status = None
+        self.updated = None
+        self.calls = []
+        self.trouble = []
+        self.heard = False
+        self.ticks = True
+
+    def get(self, name):
+        if self.status is None:
+            raise exc.HTTPNotFound
+        return types.SimpleNamespace(
+            id="id", creation_time="now", updated_time=self.updated, stack_status=self.status, stack_status_reason="why"
+        )
+
+    def create(self, **fields):
+        self._change("create", "CREATE_COMPLETE")
+
+    def update(self, stack_id, **fields):
+        self._change("update", "UPDATE_COMPLETE")
+
+    def delete(self, stack_id):
+        self._change("delete", None)
+
+    def template(self, stack_id):
+        raise exc.HTTPNotFound
+
+    def _change(self, call, status):
+        self.calls.append(call)
+        error = self.trouble.pop(0) if self.trouble else None
+        if error is None or self.heard:
+            self.status = status
+            self.updated = len(self.calls) if self.ticks else None
+        if error is not None:
+            raise error
+
+
+@pytest.fixture
+def stacks():
+    return Stacks()
+
+
+@pytest.fixture
+def pauses():
+    return []
+
+
+@pytest.fixture
+def orchestration(stacks, pauses):
+    resources = types.SimpleNamespace(list=lambda stack_id, nested_depth: [])
+    client = types.SimpleNamespace(stacks=stacks, resources=resources)
+    return heat_cloud.HeatOrchestration(lambda region: client, pause=pauses.append)
+
+
+def push(orchestration):
+    return orchestration.push(STACK, TEMPLATE, {}, None, {})
+
+
+@pytest.mark.parametrize(
+    "error", [exc.HTTPServiceUnavailable(), exc.HTTPInternalServerError(), keystone_exc.ConnectFailure("refused")]
+)
+def test_a_create_that_failed_for_the_moment_is_repeated(orchestration, stacks, pauses, error):
+    stacks.trouble = [error]
+    assert push(orchestration) == {}
+    assert (stacks.calls, pauses) == (["create", "create"], [2.0])
+
+
+def test_a_create_that_was_heard_though_its_answer_was_lost_becomes_an_update(orchestration, stacks):
+    stacks.trouble, stacks.heard = [exc.HTTPBadGateway()], True
+    assert push(orchestration) == {}
+    assert stacks.calls == ["create", "update"]
+
+
+def test_a_failure_that_lasts_is_not_called_a_refusal(orchestration, stacks):
+    stacks.trouble = [exc.HTTPInternalServerError("Internal Error")] * 9
+    with pytest.raises(ports.StackError, match=r"Heat failed: .*Internal Error"):
+        push(orchestration)
+    assert stacks.calls == ["create"] * 4
+
+
+def test_a_heat_that_is_not_there_is_not_asked_for_ever(orchestration, stacks):
+    stacks.trouble = [exc.HTTPNotFound("no such path")]
+    with pytest.raises(ports.StackError, match="no such path"):
+        push(orchestration)
+
+
+def test_a_delete_that_is_refused_or_fails_for_the_moment(orchestration, stacks):
+    push(orchestration)
+    stacks.trouble = [exc.HTTPServiceUnavailable(), exc.HTTPForbidden("by policy")]
+    with pytest.raises(ports.StackError, match=r"Heat refused to delete the stack: .*by policy"):
+        orchestration.delete(STACK)
+    orchestration.delete(STACK)
+    assert stacks.calls == ["create", "delete", "delete", "delete"]
+
+
+def test_a_look_that_is_forbidden_is_a_matter_of_access(orchestration, stacks, monkeypatch):
+    def forbidden(name):
+        raise exc.HTTPForbidden("by policy")
+
+    monkeypatch.setattr(stacks, "get", forbidden)
+    with pytest.raises(ports.StackError, match=r"no access to Heat: .*by policy"):
+        orchestration.outputs(STACK)
+
+
+def test_a_stack_that_has_just_been_deleted_is_none_and_its_name_is_free(orchestration, stacks):
+    stacks.status = "DELETE_COMPLETE"
+    assert orchestration.current(STACK) is None
+    orchestration.delete(STACK)
+    push(orchestration)
+    assert stacks.calls == ["create"]
+
+
+def test_a_stack_that_goes_between_two_looks_has_no_template(orchestration, stacks):
+    stacks.status = "CREATE_COMPLETE"
+    assert orchestration.current(STACK) is None
+
+
+def test_a_change_so_quick_that_it_leaves_no_trace_ends_too(orchestration, stacks, pauses):
+    stacks.status, stacks.ticks = "UPDATE_COMPLETE", False
+    assert push(orchestration) == {}
+    assert sum(pauses) == heat_cloud.BEGINS
+
+
+def test_a_router_that_a_plan_would_make_is_there_for_the_rest_of_the_plan():
+    recorded = recording.Recording()
+    made = recorded.create_router("north", "harbour", "ext-net")
+    assert made in recorded.list("north", "routers")
+    assert made not in recorded.list("south", "routers")
+    assert recorded.create_router("north", "harbour", "ext-net") == made
+    assert [step.target for step in recorded.steps] == ["harbour"]

@@ -1,0 +1,278 @@
+"""The whole service on a real cloud: API and engine as processes of their own, found through Keystone's catalog.
+
+Needs a database server and a broker: `OS_TEST_DATABASE_URL` (of a user who may create databases) and
+`OS_TEST_TRANSPORT_URL`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+import uuid
+
+import openstack_service
+import pytest
+from heatclient import exc
+
+import packages
+from cli import client
+
+pytestmark = pytest.mark.openstack
+
+BERTH = pathlib.Path(__file__).parent / "packages" / "berth"
+DEPLOYED = 240.0  # seconds a deployment may take
+
+
+@pytest.fixture(scope="module")
+def installation(auth_url, accounts, user, tmp_path_factory):
+    """`installation.engine()` starts a worker; the API runs and is registered with Keystone."""
+    server, broker = os.environ.get("OS_TEST_DATABASE_URL"), os.environ.get("OS_TEST_TRANSPORT_URL")
+    if not server or not broker:
+        pytest.skip("no database server and broker: OS_TEST_DATABASE_URL, OS_TEST_TRANSPORT_URL not set")
+    folder = tmp_path_factory.mktemp("installation")
+    account = accounts.user()
+    accounts.grant(account.id, accounts.project_named("service")["id"], "service")
+    accounts.grant_inherited(account.id, "default", "member")
+    networks = user.get("/v2.0/networks", endpoint_filter={"service_type": "network"}).json()["networks"]
+    outside = next(each["name"] for each in networks if each["router:external"])
+    router = f"chandlery-test-{uuid.uuid4().hex[:10]}"
+    url = f"http://127.0.0.1:{openstack_service.free_port()}"
+    with contextlib.ExitStack() as stack:
+        database = stack.enter_context(openstack_service.empty_database(server))
+        configuration = folder / "chandlery.conf"
+        configuration.write_text(
+            openstack_service.CONFIGURATION.format(
+                database=database,
+                broker=broker,
+                auth_url=auth_url,
+                username=account.name,
+                password=account.password,
+                url=url,
+                secret=uuid.uuid4().hex,
+                external_network=outside,
+                router=router,
+            )
+        )
+        subprocess.run([sys.executable, "-m", "cli.main", "db", "upgrade", "--url", database], check=True, timeout=60)
+        accounts.endpoint("application-catalog", url)
+        found = Installation(folder, configuration, url)
+        stack.callback(remove_router, user, router)  # environments share it, so the engine leaves it
+        stack.callback(found.stop)
+        found.start_api()
+        yield found
+
+
+def remove_router(user, name):
+    network = {"service_type": "network"}
+    for router in user.get("/v2.0/routers", params={"name": name}, endpoint_filter=network).json()["routers"]:
+        user.delete(f"/v2.0/routers/{router['id']}", endpoint_filter=network)
+
+
+class Installation:
+    """The processes, and who talks to them."""
+
+    def __init__(self, folder: pathlib.Path, configuration: pathlib.Path, url: str) -> None:
+        self.folder = folder
+        self.url = url
+        self._configuration = configuration
+        self._processes: list[openstack_service.Process] = []
+
+    def start_api(self) -> None:
+        address = self.url.removeprefix("http://")
+        command = ("cheroot", "--bind", address, "catalog.wsgi:application")
+        api = openstack_service.Process(self.folder / "api.log", *command, CHANDLERY_CONFIG=str(self._configuration))
+        self._processes.append(api)
+        api.wait_for(url=f"{self.url}/healthcheck")
+
+    def start_engine(self) -> openstack_service.Process:
+        log = self.folder / f"engine-{uuid.uuid4().hex[:6]}.log"
+        engine = openstack_service.Process(log, "chandlery-engine", str(self._configuration))
+        engine.wait_for(ready="ready")
+        return engine
+
+    def run(self, *command: str, **environ: str) -> str:
+        """What `python -m COMMAND` prints, as the user of the OS_* variables."""
+        finished = subprocess.run(
+            [sys.executable, "-m", *command],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**os.environ, **environ, "CHANDLERY_DATA": str(self.folder)},
+        )
+        assert finished.returncode == 0, f"{command}: {finished.stdout}{finished.stderr}"
+        return finished.stdout
+
+    def stop(self) -> None:
+        for process in reversed(self._processes):
+            process.stop()
+
+
+@pytest.fixture(scope="module")
+def rest():
+    """The REST client of the user of the OS_* variables."""
+    return client.Client(client.Credentials.from_environment(dict(os.environ), pathlib.Path("/nonexistent")))
+
+
+@pytest.fixture(scope="module")
+def catalog(installation):
+    """The core library, published by an administrator, and the user's application."""
+    admin = {
+        "OS_USERNAME": os.environ.get("OS_ADMIN_USERNAME", "admin"),
+        "OS_PASSWORD": os.environ["OS_ADMIN_PASSWORD"],
+        "OS_PROJECT_NAME": os.environ.get("OS_ADMIN_PROJECT_NAME", "admin"),
+    }
+    core = str(packages.folder() / "io.murano")
+    installation.run("cli.main", "package", "import", "--public", core, **admin)
+    installation.run("cli.main", "package", "import", str(BERTH))
+
+
+@pytest.fixture
+def start_engine(installation):
+    """`start_engine()`: another worker, stopped at the end of the test."""
+    with contextlib.ExitStack() as started:
+
+        def start():
+            engine = installation.start_engine()
+            started.callback(engine.stop)
+            return engine
+
+        yield start
+
+
+@pytest.fixture
+def environment(rest, name, flavor, image, catalog):
+    """An environment with the application in a session: `(environment's id, session's id)`."""
+    made = rest.request("POST", "/environments", body={"name": name})["id"]
+    session = rest.request("POST", f"/environments/{made}/configure")["id"]
+    berth = {
+        "?": {"type": "org.chandlery.tests.Berth", "id": uuid.uuid4().hex},
+        "instance": {
+            "?": {"type": "io.murano.resources.LinuxInstance", "id": uuid.uuid4().hex},
+            "name": "berth",
+            "flavor": flavor,
+            "image": image,
+            "assignFloatingIp": True,
+        },
+    }
+    rest.request("POST", f"/environments/{made}/services", body=berth, session=session)
+    return made, session
+
+
+def finished(rest, environment_id, *states):
+    """The last deployment once the environment's status is one of `states`, and its reports."""
+    deadline = time.monotonic() + DEPLOYED
+    while time.monotonic() < deadline:
+        status = rest.request("GET", f"/environments/{environment_id}")["status"]
+        if status not in ("deploying", "deleting", "pending"):
+            break
+        time.sleep(1)
+    deployment = rest.request("GET", f"/environments/{environment_id}/deployments")["deployments"][0]
+    reports = rest.request("GET", f"/environments/{environment_id}/deployments/{deployment['id']}")["reports"]
+    assert status in states, json.dumps([deployment["result"], reports], indent=1)
+    return [report["text"] for report in reports]
+
+
+def gone(rest, environment_id):
+    deadline = time.monotonic() + DEPLOYED
+    while time.monotonic() < deadline:
+        if environment_id not in {each["id"] for each in rest.request("GET", "/environments")["environments"]}:
+            return True
+        time.sleep(1)
+    return False
+
+
+@pytest.fixture
+def stacks(heat):
+    """`stacks()`: environments' stacks in the project that were not there before the test."""
+    before = {stack.id for stack in heat.stacks.list()}
+    return lambda: [
+        stack for stack in heat.stacks.list() if stack.id not in before and stack.stack_name.startswith("murano-")
+    ]
+
+
+def test_an_application_is_deployed_changed_and_deleted_as_stacks_of_the_users_project(
+    start_engine, rest, environment, stacks, heat, user
+):
+    start_engine()
+    environment_id, session = environment
+    assert rest.request("POST", f"/environments/{environment_id}/check", session=session)["problems"] == []
+    plan = rest.request("POST", f"/environments/{environment_id}/plan", session=session)
+    assert "OS::Nova::Server" in json.dumps(plan["steps"]), json.dumps(plan["steps"][-3:], indent=1)
+    assert stacks() == []
+
+    assert rest.request("POST", f"/environments/{environment_id}/sessions/{session}/deploy") is None
+    reports = finished(rest, environment_id, "ready")
+    (stack,) = stacks()
+    stack = heat.stacks.get(stack.id)
+    assert stack.stack_status in ("CREATE_COMPLETE", "UPDATE_COMPLETE")
+    assert stack.parameters["OS::project_id"] == user.get_project_id()
+    kinds = {resource.resource_type for resource in heat.resources.list(stack.id)}
+    assert {"OS::Nova::Server", "OS::Neutron::Net", "OS::Neutron::Port", "OS::Neutron::FloatingIP"} <= kinds
+
+    (berth,) = rest.request("GET", f"/environments/{environment_id}/services")
+    instance = berth["instance"]
+    servers = user.get("/servers/detail", endpoint_filter={"service_type": "compute"}).json()["servers"]
+    assert instance["openstackId"] in {server["id"] for server in servers}
+    assert any(f"Berth is at {instance['floatingIpAddress']}" in text for text in reports)
+    assert instance["floatingIpAddress"] in berth["addresses"]
+
+    assert rest.request("DELETE", f"/environments/{environment_id}") is None
+    assert gone(rest, environment_id)
+    assert stacks() == []
+    with pytest.raises(exc.HTTPNotFound):
+        heat.stacks.get(stack.stack_name)
+
+
+def test_a_worker_that_dies_while_heat_works_is_replaced_and_nothing_is_made_twice(
+    start_engine, rest, environment, stacks
+):
+    environment_id, session = environment
+    first = start_engine()
+    rest.request("POST", f"/environments/{environment_id}/sessions/{session}/deploy")
+    deadline = time.monotonic() + DEPLOYED
+    while not stacks() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    first.kill()
+    start_engine()
+    finished(rest, environment_id, "ready")
+    assert len(stacks()) == 1
+    rest.request("DELETE", f"/environments/{environment_id}")
+    assert gone(rest, environment_id)
+    assert stacks() == []
+
+
+def test_an_image_that_is_not_there_is_a_failed_deployment_with_heats_reason(start_engine, rest, catalog, stacks, name):
+    start_engine()
+    environment_id = rest.request("POST", "/environments", body={"name": name})["id"]
+    session = rest.request("POST", f"/environments/{environment_id}/configure")["id"]
+    berth = {
+        "?": {"type": "org.chandlery.tests.Berth", "id": uuid.uuid4().hex},
+        "instance": {
+            "?": {"type": "io.murano.resources.LinuxInstance", "id": uuid.uuid4().hex},
+            "name": "berth",
+            "flavor": "no-such-flavor",
+            "image": "no-such-image",
+        },
+    }
+    rest.request("POST", f"/environments/{environment_id}/services", body=berth, session=session)
+    rest.request("POST", f"/environments/{environment_id}/sessions/{session}/deploy")
+    reports = finished(rest, environment_id, "deploy failure")
+    assert any("no-such-" in text for text in reports), reports
+    rest.request("DELETE", f"/environments/{environment_id}")
+    assert gone(rest, environment_id)
+    assert stacks() == []
+
+
+def test_the_unmodified_murano_client_finds_the_service_in_keystones_catalog(installation, rest, catalog):
+    murano = shutil.which("murano", path=f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}")
+    if murano is None:
+        pytest.skip("python-muranoclient is not installed")
+    listed = subprocess.run([murano, "package-list"], capture_output=True, text=True, timeout=60)
+    assert listed.returncode == 0, listed.stderr
+    assert "org.chandlery.tests.Berth" in listed.stdout
