@@ -11,6 +11,8 @@ from typing import Any
 
 from oslo_config import cfg
 
+from catalog import broker
+
 DATABASE = (
     cfg.StrOpt(
         "connection",
@@ -100,16 +102,6 @@ NETWORKING = (
     ),
 )
 
-MESSAGING = (
-    cfg.StrOpt(
-        "transport_url",
-        default="fake://",
-        secret=True,
-        help="oslo.messaging URL of the broker between API and engine: rabbit://user:password@host:5672/vhost, "
-        "or fake:// for one process that is both.",
-    ),
-)
-
 GROUPS: Mapping[str, Sequence[cfg.Opt]] = {
     "database": DATABASE,
     "api": API,
@@ -118,7 +110,7 @@ GROUPS: Mapping[str, Sequence[cfg.Opt]] = {
     "repositories": REPOSITORIES,
     "engine_rpc": ENGINE,
     "networking": NETWORKING,
-    "messaging": MESSAGING,
+    "messaging": broker.OPTIONS,
 }
 
 

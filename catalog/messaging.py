@@ -1,38 +1,24 @@
 """The engine, seen from the API: wake-ups that may get lost, and questions it answers in time or not at all.
 
-oslo.messaging on topic `chandlery-engine`. The deployment's row is the truth: a wake-up that fails is logged and
+oslo.messaging on the topic of `catalog.broker`. The deployment's row is the truth: a wake-up that fails is logged and
 costs the deployment the seconds until a worker polls. Errors the engine raises come back under their names and
 become answers here.
 """
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import logging
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from oslo_config import cfg
-from oslo_service import backend
-from oslo_service.backend.exceptions import BackendAlreadySelected
 
+from catalog import broker
 from catalog.api import errors
-
-# Everything here runs on threads. oslo.service has to be told before oslo.messaging is imported (a process that has
-# chosen already says so itself), and futurist would load eventlet, 19 MiB for nothing, if it found it.
-_eventlet = sys.modules.setdefault("eventlet", None)  # type: ignore[arg-type]
-with contextlib.suppress(BackendAlreadySelected):
-    backend.init_backend(backend.BackendType.THREADING)
-import oslo_messaging  # noqa: E402
-
-if _eventlet is None:
-    del sys.modules["eventlet"]
+from catalog.broker import oslo_messaging
 
 LOG = logging.getLogger(__name__)
 
-TOPIC = "chandlery-engine"
 NOT_FOUND = (  # spec/api-v1 §1.9: which failures of a static action are a 404
     "NoClassFound",
     "NoMethodFound",
@@ -57,9 +43,8 @@ class Engine:
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self._timeouts = conf.engine_rpc
-        _register_strays(conf)
-        self.transport = oslo_messaging.get_rpc_transport(conf, url=conf.messaging.transport_url)
-        self._client = oslo_messaging.get_rpc_client(self.transport, oslo_messaging.Target(topic=TOPIC))
+        self.transport = broker.transport(conf)
+        self._client = oslo_messaging.get_rpc_client(self.transport, broker.target(conf))
 
     def wake(self, deployment_id: str) -> None:
         """Tells a worker that a deployment is ready. Never fails: workers look for themselves, too."""
@@ -102,16 +87,6 @@ class Engine:
             raise errors.Unavailable("The message broker does not take messages now. Repeat the request in a while.")
         except Exception as failure:  # the engine's own error, by name: over a broker it arrives as RemoteError
             raise _translated(failure)
-
-
-def _register_strays(conf: cfg.ConfigOpts) -> None:
-    """Options that releases of oslo.messaging from 18 on register with the process's global configuration only."""
-    for module, options, group in (
-        ("oslo_messaging._tracing.client", "oslo_messaging_tracing", "oslo_messaging_tracing"),
-        ("oslo_messaging._metrics.client", "oslo_messaging_metrics", "oslo_messaging_metrics"),
-    ):
-        with contextlib.suppress(ImportError, AttributeError):  # a release that has no such options
-            conf.register_opts(getattr(importlib.import_module(module), options), group=group)
 
 
 def _translated(failure: Exception) -> errors.ApiError:

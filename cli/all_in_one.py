@@ -93,6 +93,7 @@ def running(settings: Settings) -> Iterator[wsgi.Server]:
         conf = config.load(
             overrides={
                 "database": {"connection": settings.database_url},
+                "messaging": {"exchange": base.new_id()},  # a second one in this process would answer for this one
                 "repositories": {"repository": list(settings.repositories)},
             }
         )

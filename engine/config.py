@@ -12,21 +12,14 @@ from typing import Any
 
 from oslo_config import cfg
 
+from catalog import broker
+
 DATABASE = (
     cfg.StrOpt(
         "connection",
         default="sqlite:////var/lib/chandlery/catalog.sqlite",
         secret=True,
         help="SQLAlchemy URL of the database.",
-    ),
-)
-
-MESSAGING = (
-    cfg.StrOpt(
-        "transport_url",
-        default="fake://",
-        secret=True,
-        help="oslo.messaging URL of the broker between API and engine.",
     ),
 )
 
@@ -72,7 +65,7 @@ DEFAULT = (cfg.StrOpt("home_region", help="Region of environments that name none
 GROUPS: Mapping[str | None, Sequence[cfg.Opt]] = {
     None: DEFAULT,
     "database": DATABASE,
-    "messaging": MESSAGING,
+    "messaging": broker.OPTIONS,
     "engine": ENGINE,
     "networking": NETWORKING,
     "heat": HEAT,

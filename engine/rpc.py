@@ -1,6 +1,6 @@
 """What the API asks of workers: wake-ups, and questions that need packages but no deployment.
 
-oslo.messaging on topic `chandlery-engine`, in threads; `fake://` within one process, a broker between several. Any
+oslo.messaging on the topic of `catalog.broker`, in threads; `fake://` within one process, a broker between several. Any
 worker answers any question. Errors travel under the names MuranoPL knows them by, which the API maps to its statuses.
 """
 
@@ -14,12 +14,11 @@ from typing import Any
 from oslo_config import cfg
 
 import dsl
-from engine import check, deployment, effects, messaging, models, packages, plan, questions
-from engine.messaging import oslo_messaging
+from catalog import broker
+from catalog.broker import oslo_messaging
+from engine import check, deployment, effects, models, packages, plan, questions
 
 LOG = logging.getLogger(__name__)
-
-TOPIC = "chandlery-engine"
 
 
 class Fault(Exception):
@@ -142,9 +141,8 @@ class Endpoint:
 
 def server(conf: cfg.ConfigOpts, endpoint: Endpoint) -> Any:
     """An RPC server for the endpoint, on the broker of `[messaging] transport_url`; to be started and stopped."""
-    target = oslo_messaging.Target(topic=TOPIC, server=uuid.uuid4().hex)
-    transport = messaging.rpc_transport(conf)
-    return oslo_messaging.get_rpc_server(transport, target, [endpoint])
+    target = broker.target(conf, server=uuid.uuid4().hex)
+    return oslo_messaging.get_rpc_server(broker.transport(conf), target, [endpoint])
 
 
 def _faults_named(answer: Callable[[], Any]) -> Any:

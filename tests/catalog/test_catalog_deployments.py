@@ -11,11 +11,11 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import oslo_messaging
 import pytest
 from catalog_cloud import Client, Cloud, archive_of
 
-from catalog import config, messaging
+from catalog import broker, config
+from catalog.broker import oslo_messaging
 from catalog.db import deployments, environments, sessions, statuses
 
 APP = {
@@ -24,6 +24,7 @@ APP = {
     "db": {"?": {"id": "d1", "type": "org.example.App"}},
 }
 UNKNOWN = "0" * 32
+MESSAGING = {"exchange": "scripted"}  # other tests of this process ask an engine that is not there, or run a real one
 
 
 class ScriptedEngine:
@@ -67,6 +68,7 @@ class ScriptedEngine:
 @pytest.fixture
 def overrides() -> dict[str, dict[str, Any]]:
     return {
+        "messaging": MESSAGING,
         "engine_rpc": {"check_timeout": 1, "plan_timeout": 1, "static_action_timeout": 1},
         "api": {"event_interval": 0.05, "event_streams": 2},
     }
@@ -76,9 +78,9 @@ def overrides() -> dict[str, dict[str, Any]]:
 def listening() -> Iterator[ScriptedEngine]:
     """The engine's end of the in-process transport, for all tests of this module: stopping one takes a second."""
     scripted = ScriptedEngine()
-    target = oslo_messaging.Target(topic=messaging.TOPIC, server="scripted")
-    transport = messaging.Engine(config.load()).transport
-    server = oslo_messaging.get_rpc_server(transport, target, [scripted], executor="threading")
+    conf = config.load(overrides={"messaging": MESSAGING})
+    target = broker.target(conf, server="scripted")
+    server = oslo_messaging.get_rpc_server(broker.transport(conf), target, [scripted], executor="threading")
     server.start()
     yield scripted
     server.stop()

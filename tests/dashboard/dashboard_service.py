@@ -176,7 +176,11 @@ def running(data: pathlib.Path, *, simulated: bool = True) -> Iterator[Running]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     root = f"http://127.0.0.1:{port}"
-    overrides = {"database": {"connection": url}, "repositories": {"repository": [f"community={repository}"]}}
+    overrides = {
+        "database": {"connection": url},
+        "messaging": {"exchange": base.new_id()},  # other tests run engines in this process, too
+        "repositories": {"repository": [f"community={repository}"]},
+    }
     conf = config.load(overrides=overrides)
     dashboard = app.create_app(
         Configuration(

@@ -13,10 +13,11 @@ import pytest
 from engine_harbour import BUNDLED, NETWORKS, harbour, of_harbour, publish
 from engine_world import PROJECT, USER, effects_of, finished, new_environment, submit, texts
 
+from catalog import broker
+from catalog.broker import oslo_messaging
 from catalog.db import base, environments
-from engine import config, plan, rpc, service
+from engine import config, plan, service
 from engine.clouds import recording
-from engine.messaging import oslo_messaging, rpc_transport
 
 
 class World(recording.Recording):
@@ -36,8 +37,8 @@ class Client:
     """What the API does."""
 
     def __init__(self, conf):
-        target = oslo_messaging.Target(topic=rpc.TOPIC)
-        self._client = oslo_messaging.get_rpc_client(rpc_transport(conf), target).prepare(timeout=30)
+        client = oslo_messaging.get_rpc_client(broker.transport(conf), broker.target(conf))
+        self._client = client.prepare(timeout=30)
 
     def __getattr__(self, name):
         return lambda **arguments: self._client.call({}, name, **arguments)
@@ -69,7 +70,8 @@ def world(worlds):
 
 @pytest.fixture(scope="module")
 def engine(database, worlds):
-    conf = config.load(overrides={"engine": {"poll": 60.0, "lease": 5.0}})
+    messaging = {"exchange": base.new_id()}  # other tests run engines in this process, too
+    conf = config.load(overrides={"engine": {"poll": 60.0, "lease": 5.0}, "messaging": messaging})
     running = service.EngineService(conf, database, lambda context: worlds[0].cloud())
     running.start()
     yield Client(conf)
@@ -229,16 +231,15 @@ def test_the_process_says_what_its_configuration_lacks(tmp_path):
 BROKER = os.environ.get("CHANDLERY_TEST_RABBITMQ", "rabbit://guest:guest@127.0.0.1:5672/")
 
 
-def test_over_a_real_broker_questions_wake_ups_and_errors_arrive(database, worlds, world, monkeypatch):
+def test_over_a_real_broker_questions_wake_ups_and_errors_arrive(database, worlds, world):
     parsed = urllib.parse.urlsplit(BROKER)
     try:
         socket.create_connection((parsed.hostname, parsed.port or 5672), timeout=1).close()
     except OSError as error:
         pytest.skip(f"no RabbitMQ at {parsed.hostname}:{parsed.port}: {error}")
-    monkeypatch.setattr(rpc, "TOPIC", f"chandlery-test-{base.new_id()}")
-    conf = config.load(overrides={"engine": {"poll": 60.0}, "messaging": {"transport_url": BROKER}})
-    rpc_transport(conf).cleanup()  # makes the broker's options known
-    conf.set_override("control_exchange", rpc.TOPIC)
+    messaging = {"transport_url": BROKER, "exchange": f"chandlery-test-{base.new_id()}"}
+    conf = config.load(overrides={"engine": {"poll": 60.0}, "messaging": messaging})
+    broker.transport(conf).cleanup()  # makes the broker's options known
     conf.set_override("amqp_auto_delete", True, group="oslo_messaging_rabbit")  # leaves nothing behind
     running = service.EngineService(conf, database, lambda context: worlds[0].cloud())
     running.start()

@@ -1,0 +1,66 @@
+"""The broker between API and engine: oslo.messaging, told to work with threads and with a configuration of our own.
+
+Import `oslo_messaging` from here, on either side: oslo.service has to know before the first import of it that there is
+no eventlet. `transport(conf)` connects; `target(conf, ...)` addresses the engine of this installation, and of no other
+that shares the broker or, with `fake://`, the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+from typing import Any
+
+from oslo_config import cfg
+from oslo_service import backend
+from oslo_service.backend.exceptions import BackendAlreadySelected
+
+# futurist loads eventlet wherever it finds it, 19 MiB for nothing: it is not to be found while oslo.messaging loads.
+_eventlet: Any = sys.modules.setdefault("eventlet", None)  # type: ignore[arg-type]
+with contextlib.suppress(BackendAlreadySelected):  # a process that has chosen already says so itself
+    backend.init_backend(backend.BackendType.THREADING)
+import oslo_messaging  # noqa: E402
+
+if _eventlet is None:
+    del sys.modules["eventlet"]
+
+__all__ = ["OPTIONS", "TOPIC", "oslo_messaging", "target", "transport"]
+
+TOPIC = "chandlery-engine"
+
+OPTIONS = (
+    cfg.StrOpt(
+        "transport_url",
+        default="fake://",
+        secret=True,
+        help="oslo.messaging URL of the broker between API and engine: rabbit://user:password@host:5672/vhost, "
+        "or fake:// for one process that is both.",
+    ),
+    cfg.StrOpt(
+        "exchange",
+        default="chandlery",
+        help="Name that the processes of one installation share; another installation on the same broker has another.",
+    ),
+)
+
+
+def transport(conf: cfg.ConfigOpts) -> Any:
+    """A connection, made when first used, to the broker of `[messaging] transport_url`."""
+    _register_strays(conf)
+    return oslo_messaging.get_rpc_transport(conf, url=conf.messaging.transport_url)
+
+
+def target(conf: cfg.ConfigOpts, server: str | None = None) -> Any:
+    """The engine of this installation; with `server`, one process of it."""
+    return oslo_messaging.Target(exchange=conf.messaging.exchange, topic=TOPIC, server=server)
+
+
+def _register_strays(conf: cfg.ConfigOpts) -> None:
+    """Options that oslo.messaging reads on every call and makes known to its global configuration only."""
+    for module, options, group in (
+        ("oslo_messaging._tracing.client", "oslo_messaging_tracing", "oslo_messaging_tracing"),  # since 18
+        ("oslo_messaging._metrics.client", "oslo_messaging_metrics", "oslo_messaging_metrics"),
+    ):
+        with contextlib.suppress(ImportError, AttributeError):  # a release that has no such options
+            conf.register_opts(getattr(importlib.import_module(module), options), group=group)
