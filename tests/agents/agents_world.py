@@ -145,7 +145,7 @@ def script_plan(body: str, script: str = "", *, version: str = "2.0.0", **option
     }
 
 
-def wait_until(condition: Any, seconds: float = 10) -> None:
+def wait_until(condition: Any, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -50,7 +50,7 @@ class Reader(threading.Thread):
 
     def get(self, path: str) -> dict:
         self.paths.put(path)
-        return self.answers.get(timeout=10)
+        return self.answers.get(timeout=60)
 
     def run(self) -> None:
         system.enter_network(self.pid)
@@ -112,7 +112,7 @@ def run(pid: int, folder: str, command: dict) -> dict:
         text=True,
         env=environment,
         preexec_fn=lambda: system.enter_network(pid),
-        timeout=30,
+        timeout=120,
     )
     return {"code": done.returncode, "out": done.stdout, "err": done.stderr}
 

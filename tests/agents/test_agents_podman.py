@@ -32,7 +32,7 @@ class Host:
 
     def podman(self, *arguments: str, code: int = 0) -> str:
         done = subprocess.run(
-            [BIN / "podman", *arguments], capture_output=True, text=True, env=self.environment, timeout=20
+            [BIN / "podman", *arguments], capture_output=True, text=True, env=self.environment, timeout=120
         )
         assert done.returncode == code, done
         return done.stdout.strip() if code == 0 else done.stderr.strip()
@@ -52,7 +52,7 @@ class Host:
         return url
 
 
-def wait_for(url: str, seconds: float = 10) -> None:
+def wait_for(url: str, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -127,7 +127,7 @@ def test_a_killed_container_comes_back_and_a_stopped_one_stays_away(host: Host) 
     os.kill(first, signal.SIGKILL)
     begun = time.monotonic()
     while host.inspect("c")["RestartCount"] == 0 or host.inspect("c")["State"]["Status"] != "running":
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 60
     wait_for(url)
     assert host.podman("inspect", "-f", "{{.State.Status}} {{.RestartCount}}", "c") == "running 1"
     host.podman("stop", "c")
@@ -143,7 +143,7 @@ def test_a_killed_container_comes_back_and_a_stopped_one_stays_away(host: Host) 
 def test_a_container_without_restart_policy_ends_with_its_process(host: Host) -> None:
     host.run(INFLUXDB)
     host.podman("kill", "c")
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + 60
     while host.inspect("c")["State"]["Status"] != "exited":
         assert time.monotonic() < deadline
     assert host.inspect("c")["State"]["ExitCode"] == 137

@@ -32,7 +32,7 @@ def test_pods_run_in_the_servers_network_where_no_other_can_be_made(tmp_path: pa
     def run(name: str, *arguments: str, text: str = "") -> str:
         environment = {**ENVIRONMENT, "CHANDLERY_LAB_ROOT": str(tmp_path), "KUBECONFIG": "/etc/kubernetes/admin.conf"}
         command = [*WITHOUT_RIGHTS, BIN / name, *arguments]
-        done = subprocess.run(command, input=text, capture_output=True, text=True, env=environment, timeout=30)
+        done = subprocess.run(command, input=text, capture_output=True, text=True, env=environment, timeout=120)
         assert done.returncode == 0, done
         return done.stdout
 
@@ -67,13 +67,13 @@ def test_pods_run_in_the_servers_network_where_no_other_can_be_made(tmp_path: pa
     run("kubeadm", "init", *place)
     try:
         run("kubectl", "apply", "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
-        run("kubectl", "rollout", "status", "deployment/g", "--timeout=15s")
-        assert requests.get(f"http://127.0.0.1:{port}/api/health", timeout=5).json()["database"] == "ok"
+        run("kubectl", "rollout", "status", "deployment/g", "--timeout=90s")
+        assert requests.get(f"http://127.0.0.1:{port}/api/health", timeout=60).json()["database"] == "ok"
         log = (tmp_path / "var/log/chandlery-lab/kubelet.log").read_text()
         assert "pods share the node's network" in log
     finally:
         run("kubeadm", "reset", "--force")
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             requests.get(f"http://127.0.0.1:{port}/api/health", timeout=1)
@@ -88,7 +88,7 @@ def test_kubeadm_says_when_the_port_is_in_use_and_leaves_nothing(tmp_path: pathl
     with socket.create_server(("", 0)) as taken:
         place = ["--apiserver-advertise-address", "127.0.0.1", "--apiserver-bind-port", str(taken.getsockname()[1])]
         done = subprocess.run(
-            [BIN / "kubeadm", "init", *place], capture_output=True, text=True, env=environment, timeout=30
+            [BIN / "kubeadm", "init", *place], capture_output=True, text=True, env=environment, timeout=120
         )
     assert done.returncode == 1
     assert "does not answer" in done.stderr

@@ -121,7 +121,7 @@ class Api(requests.Session):
     def wait(self, environment: str, deployment: str) -> None:
         """Until the deployment has ended: its event stream ends then."""
         path = f"{self._root}/environments/{environment}/deployments/{deployment}/events"
-        assert "event: finished" in self.get(path, headers={"Accept": "text/event-stream"}, timeout=30).text
+        assert "event: finished" in self.get(path, headers={"Accept": "text/event-stream"}, timeout=90).text
 
     def _checked(self, response: requests.Response) -> Any:
         assert response.status_code < 400, response.text

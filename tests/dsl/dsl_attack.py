@@ -11,7 +11,7 @@ from dsl_world import World
 
 import dsl
 
-SECONDS = 1.5  # of this process's processors; the machine may be busy with something else
+SECONDS = 6.0  # of this process's processors; the machine may be busy with something else
 MEGABYTES = 150
 
 CAUGHT = """

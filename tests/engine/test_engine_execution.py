@@ -209,12 +209,12 @@ def test_a_sleep_that_was_interrupted_goes_on_for_the_rest_only(stage):
         entry.started -= datetime.timedelta(seconds=29.8)
     began = time.monotonic()
     stage.worker().perform(sleep)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 25, "it slept the whole 30 s again"
 
 
 def test_cancellation_ends_a_long_call_of_the_cloud_at_once(stage):
     released = threading.Event()
-    stage.cloud.before = lambda name, arguments: released.wait(20)
+    stage.cloud.before = lambda name, arguments: released.wait(120)
     system = stage.worker(seconds=0.2)
     raised = []
 
@@ -230,7 +230,7 @@ def test_cancellation_ends_a_long_call_of_the_cloud_at_once(stage):
         wait_until(lambda: effects_of(stage.database, stage.deployment_id))
         with stage.database.transaction() as session:
             deployments.cancel(session, stage.deployment_id)
-        thread.join(3)
+        thread.join(60)
     assert raised
     assert effects_of(stage.database, stage.deployment_id)["0/1"].finished is None
     released.set()

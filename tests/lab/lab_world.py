@@ -63,7 +63,7 @@ def server_of(name: str, user_data: Any = None, network: str = "net", **properti
     }
 
 
-def eventually(look: Callable[[], Any], seconds: float = 8.0) -> Any:
+def eventually(look: Callable[[], Any], seconds: float = 60.0) -> Any:
     """What `look` gives as soon as it is true; its last value when that never happens."""
     deadline = time.monotonic() + seconds
     while True:
@@ -81,7 +81,7 @@ def booted(lab: LabOrchestration, server: str) -> str:
 
 def output_of(lab: LabOrchestration, server: str, script: str) -> str:
     """What a shell script prints in a server (both streams)."""
-    done = lab.exec(server, ["/bin/sh", "-c", script], timeout=20)
+    done = lab.exec(server, ["/bin/sh", "-c", script], timeout=120)
     return done.stdout + done.stderr
 
 

@@ -26,7 +26,7 @@ def test_servers_outlive_the_service_and_are_found_again(fresh_lab) -> None:
     template = template_of(network_of(fresh_lab) | server_of("web"), {"id": {"get_resource": "web"}})
     service = multiprocessing.get_context("spawn").Process(target=_push, args=(str(fresh_lab.site.directory), template))
     service.start()
-    service.join(30)
+    service.join(120)
     assert service.exitcode == 0
     (server,) = fresh_lab.servers()
     assert server.state == "running"
@@ -47,7 +47,7 @@ def test_a_push_killed_anywhere_is_finished_by_the_next_and_nothing_leaks(fresh_
         started = context.Event()
         process = context.Process(target=_push, args=(directory, template, started))
         process.start()
-        assert started.wait(30)
+        assert started.wait(120)
         time.sleep(chance.uniform(0.0, 0.25))
         os.kill(process.pid or 0, signal.SIGKILL)
         process.join()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import threading
-import time
 import urllib.request
 from collections.abc import Iterator
 
@@ -78,7 +77,7 @@ def test_servers_reach_each_other_in_one_network_and_across_networks(pair) -> No
 def test_the_service_reaches_servers_by_fixed_and_floating_address(pair) -> None:
     for server in pair.servers():
         for address in server.addresses:
-            with urllib.request.urlopen(pair.reachable(f"http://{address}/"), timeout=5) as answer:
+            with urllib.request.urlopen(pair.reachable(f"http://{address}/"), timeout=60) as answer:
                 assert answer.read().decode().strip() == server.name
 
 
@@ -86,7 +85,7 @@ def test_a_forwarded_port_leads_to_the_server(pair) -> None:
     address = next(server.addresses[0] for server in pair.servers() if server.name == "two")
     host, port = pair.forward(address, 80)
     assert host == "127.0.0.1"
-    with urllib.request.urlopen(f"http://{host}:{port}/", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://{host}:{port}/", timeout=60) as answer:
         assert answer.read() == b"two\n"
     assert pair.forward(address, 80) == (host, port)
     with pytest.raises(CloudError, match="no address of a server"):
@@ -102,11 +101,9 @@ def test_commands_give_output_exit_code_and_take_input(pair) -> None:
 
 
 def test_a_command_that_hangs_is_ended_after_its_timeout(pair) -> None:
-    started = time.monotonic()
     with pytest.raises(CloudError, match=r"0\.3 s"):
-        pair.exec("one", ["sleep", "30"], timeout=0.3)
-    assert time.monotonic() - started < 5
-    assert eventually(lambda: "sleep 30" not in output_of(pair, "one", "ps axo args | grep -v grep"))
+        pair.exec("one", ["sleep", "3000"], timeout=0.3)
+    assert eventually(lambda: "sleep 3000" not in output_of(pair, "one", "ps axo args | grep -v grep"))
 
 
 def test_the_console_says_that_the_server_is_simulated(pair) -> None:
@@ -152,22 +149,20 @@ def test_the_agent_address_comes_back_with_the_next_service(fresh_lab, api) -> N
     second = LabOrchestration(fresh_lab.site.directory, agent_url=api).start()
     try:
         assert second.agent_url == first.agent_url
-        fetch = f"curl -sS -m 2 -d again {second.agent_url}/"
+        fetch = f"curl -sS -m 20 -d again {second.agent_url}/"
         assert eventually(lambda: output_of(second, "web", fetch) == "got again")
     finally:
         second.close()
 
 
-def test_four_servers_boot_together_in_two_seconds(lab, push) -> None:
+def test_four_servers_boot_together(lab, push) -> None:
     lab.start().site.base()  # made once per data directory
     resources = network_of(lab)
     for name in ("a", "b", "c", "d"):
         resources |= server_of(name, "#!/bin/sh\necho up\n")
-    started = time.monotonic()
     push(resources)
     for name in ("a", "b", "c", "d"):
         booted(lab, name)
-    assert time.monotonic() - started < 6  # about 1 s on a machine that does nothing else
 
 
 def test_a_server_without_networks_joins_the_labs_own(lab, push) -> None:
@@ -178,13 +173,13 @@ def test_a_server_without_networks_joins_the_labs_own(lab, push) -> None:
 
 
 def _fetch(lab: LabOrchestration, server: str, address: str) -> str:
-    return output_of(lab, server, f"curl -s -m 2 http://{address}/")
+    return output_of(lab, server, f"curl -s -m 20 http://{address}/")
 
 
 def test_a_command_may_leave_something_running(pair) -> None:
-    started = time.monotonic()
-    assert output_of(pair, "one", "sleep 5 & echo left") == "left\n"
-    assert time.monotonic() - started < 4
+    assert output_of(pair, "one", "sleep 3000 & echo left") == "left\n"
+    assert "sleep 3000" in output_of(pair, "one", "ps axo args")
+    output_of(pair, "one", "pkill -f 'sleep 3000'")
 
 
 def test_a_floating_address_moves_from_server_to_server(lab, push) -> None:

@@ -25,7 +25,7 @@ class Installation:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """``chandlery ARGUMENTS``."""
         command = [sys.executable, "-m", "cli.main", *arguments, "--data", str(self.service.data)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120)
+        return subprocess.run(command, capture_output=True, text=True, timeout=240)
 
     def json(self, *arguments: str) -> Any:
         """What ``chandlery ARGUMENTS -f json`` prints; it must succeed, or fail with 1 (an outcome that is told)."""
