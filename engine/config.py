@@ -26,9 +26,15 @@ DATABASE = (
 ENGINE = (
     cfg.StrOpt("cloud", default="heat", choices=["heat", "lab"], help="Where deployments create what they need."),
     cfg.IntOpt("engine_workers", default=8, min=1, help="Deployments one process runs at a time."),
+    cfg.IntOpt(
+        "project_limit",
+        default=0,
+        min=0,
+        help="Deployments of one project that run at a time; 0: as many as there are.",
+    ),
     cfg.FloatOpt("poll", default=2.0, min=0.05, help="Seconds between two looks for deployments nobody announced."),
     cfg.FloatOpt(
-        "lease", default=30.0, min=0.2, help="Seconds after which the deployments of a worker that died are taken over."
+        "lease", default=6.0, min=0.2, help="Seconds after which the deployments of a worker that died are taken over."
     ),
     cfg.FloatOpt("drain", default=20.0, min=0.0, help="Seconds a stopping worker gives effects in flight to end."),
     cfg.FloatOpt("keep_journals", default=7.0, min=0.0, help="Days a finished deployment's journal is kept."),

@@ -95,11 +95,11 @@ class Deployments:
 
     def system(self, held: Lease, row: deployments.Deployment, journal: Journal) -> execution.DurableSystem:
         """The world in which the deployment's program runs."""
-        context = context_of(row, self._settings)
+        context = context_of(row, self._settings, held.check)
         return execution.DurableSystem(
             held=held,
             journal=journal,
-            performer=effects.Performer(context, self._clouds(context), held.check),
+            performer=effects.Performer(context, self._clouds(context)),
             natives=self._natives,
             drain_seconds=self._settings.drain,
             most_effects=self._settings.most_effects,
@@ -214,7 +214,9 @@ class _Program:
         }
 
 
-def context_of(row: deployments.Deployment, settings: EngineSettings) -> effects.Context:
+def context_of(
+    row: deployments.Deployment, settings: EngineSettings, check: Callable[[], None] | None = None
+) -> effects.Context:
     """On whose behalf a deployment runs: its requester, in an environment that may be another user's."""
     return effects.Context(
         deployment_id=row.id,
@@ -226,6 +228,7 @@ def context_of(row: deployments.Deployment, settings: EngineSettings) -> effects
         settings=settings.options,
         stack_tags=settings.stack_tags,
         trust_id=(row.model.get("SystemData") or {}).get("TrustId"),
+        check=check,
     )
 
 

@@ -7,7 +7,6 @@ A `Performer` carries effects out; whether and how they are journaled is decided
 
 from __future__ import annotations
 
-import datetime
 import enum
 import itertools
 import logging
@@ -23,7 +22,7 @@ from typing import Any
 from sqlalchemy import orm
 
 import dsl
-from catalog.db import base, instance_stats, statuses
+from catalog.db import instance_stats, statuses
 from engine.clouds import ports, services
 
 LOG = logging.getLogger(__name__)
@@ -52,6 +51,7 @@ class Context:
     settings: Mapping[tuple[str | None, str], Any] = field(default_factory=dict)
     stack_tags: tuple[str, ...] = ()
     trust_id: str | None = None  # Keystone trust of the environment's first deployer (spec/engine-flow §9)
+    check: Callable[[], None] | None = None  # for ports that wait for long; raises `dsl.Interrupted` to leave the call
 
     def config(self, group: str | None, name: str) -> Any:
         return self.settings.get((group, name))
@@ -60,10 +60,9 @@ class Context:
 class Performer:
     """Carries effects out on a cloud, for a context."""
 
-    def __init__(self, context: Context, cloud: services.Cloud, check: Callable[[], None] | None = None) -> None:
+    def __init__(self, context: Context, cloud: services.Cloud) -> None:
         self.context = context
         self.cloud = cloud
-        self.check = check  # called by ports that wait for long; raises `dsl.Interrupted`
 
     def kind(self, effect: dsl.Effect) -> Kind:
         """Raises `dsl.SystemFailure` for an effect nobody knows."""
@@ -88,9 +87,8 @@ class Performer:
         """What a DATABASE effect writes."""
         return lambda session: _known(effect).perform(self, effect, session)
 
-    def remaining(self, effect: dsl.Effect, started: datetime.datetime) -> float:
-        """Seconds that a SLEEP effect, first intended at `started`, still has to wait."""
-        passed = (base.now() - started).total_seconds()
+    def remaining(self, effect: dsl.Effect, passed: float) -> float:
+        """Seconds that a SLEEP effect still has to wait, `passed` seconds after it was first intended."""
         return max(0.0, float(_given(effect)["seconds"]) - max(0.0, passed))
 
 
@@ -284,7 +282,7 @@ def _agent_run(performer: Performer, effect: dsl.Effect) -> dict[str, Any] | Non
     plan_id = uuid.uuid5(_PLANS, f"{context.deployment_id}/{effect.key}").hex
     plan, timeout = _given(effect)["plan"], float(_given(effect)["timeout"])
     if _given(effect).get("wait", True):
-        return agents.run(agent_id, plan_id, plan, timeout, performer.check)
+        return agents.run(agent_id, plan_id, plan, timeout, context.check)
     agents.send(agent_id, plan_id, plan, timeout)
     return None
 

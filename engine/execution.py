@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -77,10 +78,10 @@ class DurableSystem(world.World):
             recorded = self._attempt(effect, lambda: self._performer.perform(effect))
             self._journal.record(effect, recorded)
             return recorded
-        started = self._journal.intend(effect)
+        passed = self._journal.intend(effect)
         self._held.check()
         if kind is effects.Kind.SLEEP:
-            recorded = self._attempt(effect, lambda: self._sleep(self._performer.remaining(effect, started)))
+            recorded = self._attempt(effect, lambda: self._sleep(self._performer.remaining(effect, passed)))
         else:
             recorded = self._attempt(effect, lambda: self._beside(lambda: self._performer.perform(effect)))
         self._journal.conclude(effect, recorded)
@@ -105,9 +106,11 @@ class DurableSystem(world.World):
 
     def _sleep(self, seconds: float) -> None:
         woken = threading.Event()
+        ends = time.monotonic() + seconds
         with self._held.watched(woken.set):
-            while seconds > 0 and not self._held.draining.is_set() and not woken.wait(min(seconds, 0.2)):
-                seconds -= 0.2
+            while not self._held.draining.is_set() and not woken.wait(min(max(0.0, ends - time.monotonic()), 0.2)):
+                if time.monotonic() >= ends:
+                    break
         self._held.check()
 
     def _beside(self, call: Callable[[], Any]) -> Any:

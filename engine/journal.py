@@ -100,8 +100,13 @@ class Journal:
             )
         return known.recorded
 
-    def intend(self, effect: dsl.Effect) -> datetime.datetime:
-        """Writes that the effect is about to be carried out; the time at which that was first intended."""
+    def intend(self, effect: dsl.Effect) -> float:
+        """Writes that the effect is about to be carried out; the seconds since that was first intended.
+
+        They are 0 for the worker that intends it first. A successor has to go by the clocks of two machines.
+        """
+        with self._mutex:
+            known = effect.key in self._entries
         arguments = secrets.masked(dict(effect.arguments))
 
         def work(session: orm.Session) -> datetime.datetime:
@@ -111,7 +116,7 @@ class Journal:
 
         started = self._write(work)
         self._remember(effect, started, None)
-        return started
+        return (base.now() - started).total_seconds() if known else 0.0
 
     def conclude(self, effect: dsl.Effect, recorded: Recorded) -> None:
         """Writes what came of an intended effect."""

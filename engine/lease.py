@@ -2,7 +2,7 @@
 
 A lease has an owner, an expiry and a fencing number (docs/architecture.md, "durable execution"). Every write renews it
 and locks the deployment's row in the same transaction, so a worker that lost it writes nothing. A thread renews it
-meanwhile, and learns of cancellation. What ends the program is raised as a `dsl.Interrupted`.
+when nothing was written for a while, and learns of cancellation. What ends the program is raised as `dsl.Interrupted`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -22,6 +23,9 @@ from engine import outages
 LOG = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
+
+RENEWALS = 3  # in the time of one lease
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class LeaseLost(dsl.Interrupted):
@@ -55,6 +59,7 @@ class Lease:
         self.fence = fence
         self.seconds = seconds
         self.draining = draining or threading.Event()
+        self._renewed = _clock()
         self._interruption: dsl.Interrupted | None = None
         self._interrupted = threading.Event()
         self._watchers: set[Callable[[], None]] = set()
@@ -77,11 +82,13 @@ class Lease:
         """
 
         def transaction() -> Result:
+            began = _clock()
             with self.database.transaction() as session:
                 state = deployments.hold(session, self.deployment_id, self.owner, self.fence, self.seconds)
                 if state is None:
                     raise LeaseLost(f"deployment {self.deployment_id}: the lease with fence {self.fence} is lost")
                 result = work(session)
+            self._renewed = max(self._renewed, began)
             self._saw(state)
             return result
 
@@ -106,11 +113,18 @@ class Lease:
             deployments.release(session, self.deployment_id, self.owner, self.fence)
 
     def check(self) -> None:
-        """Raises what interrupts the program, if anything does: to be called before every effect."""
+        """Raises what interrupts the program, if anything does: to be called before every effect.
+
+        A process that slept, or whose database was away, for longer than its lease asks whether it still has it.
+        """
         if self._interruption is not None:
             raise self._interruption
         if self.draining.is_set():
             raise Draining(f"deployment {self.deployment_id}: the worker stops")
+        if _clock() - self._renewed >= self.seconds:
+            self.write(lambda _session: None)
+            if self._interruption is not None:
+                raise self._interruption
 
     @property
     def interruption(self) -> dsl.Interrupted | None:
@@ -142,7 +156,10 @@ class Lease:
                 self._watchers.discard(on_interruption)
 
     def _renew(self) -> None:
-        while not self._ended.wait(self.seconds / 3):
+        pause = self.seconds / RENEWALS
+        while not self._ended.wait(max(0.0, self._renewed + pause - _clock())):
+            if _clock() - self._renewed < pause:  # something was written meanwhile, which is as good
+                continue
             try:
                 self.write(lambda _session: None)
             except dsl.Interrupted as interruption:
@@ -150,6 +167,7 @@ class Lease:
                 return
             except Exception:  # a renewal that fails must not end renewals: without them the lease is lost for sure
                 LOG.exception("deployment %s: the lease could not be renewed", self.deployment_id)
+                self._ended.wait(pause)
 
     def _saw(self, state: str) -> None:
         if state == deployments.CANCELLING and not self._ended.is_set():
@@ -160,3 +178,8 @@ class Lease:
             raise self._interruption
         if self.draining.wait(seconds):
             raise Draining(f"deployment {self.deployment_id}: the worker stops during a database outage")
+
+
+def _clock() -> float:
+    """Seconds that also pass while the process is stopped or the machine asleep, and that nobody can set."""
+    return time.clock_gettime(_CLOCK)

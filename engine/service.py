@@ -60,6 +60,7 @@ class EngineService:
                 concurrency=conf.engine.engine_workers,
                 poll=conf.engine.poll,
                 lease=conf.engine.lease,
+                project_limit=conf.engine.project_limit,
                 keep_journals=conf.engine.keep_journals * 86400.0,
             ),
         )

@@ -31,11 +31,14 @@ class WorkerSettings:
 
     concurrency: int = 8  # deployments at a time; they mostly wait for clouds
     poll: float = 2.0  # between two looks for work nobody announced
-    lease: float = 30.0  # after a worker's death its deployments wait this long
+    lease: float = 6.0  # after a worker's death its deployments wait this long
+    project_limit: int = 0  # deployments of one project that all workers together run at a time; 0: any number
     keep_journals: float = 7 * 86400.0  # after the end of a deployment, for whoever has to find out what happened
 
 
 PRUNE_EVERY = 3600.0  # seconds between two removals of old journals
+SILENT = 2.0  # leases' time without a renewal after which a holder counts as dead, whatever the database's clock says
+SHORTEST_PAUSE = 0.05  # seconds between two looks
 
 Run = Callable[[Lease], None]
 
@@ -49,6 +52,7 @@ class Worker:
         self._database = database
         self._run = run
         self._running: dict[str, threading.Thread] = {}
+        self._others: dict[str, tuple[tuple[int, float], float]] = {}  # their leases' signs, and since when
         self._mutex = threading.Lock()
         self._wake = threading.Event()
         self._draining = threading.Event()
@@ -84,8 +88,9 @@ class Worker:
         prune_at = time.monotonic() + PRUNE_EVERY
         while not self._draining.is_set():
             self._wake.clear()
+            pause = self.settings.poll
             try:
-                self._claim_what_fits()
+                pause = self._claim_what_fits()
                 if time.monotonic() >= prune_at:
                     self.prune()
                     prune_at = time.monotonic() + PRUNE_EVERY
@@ -94,25 +99,57 @@ class Worker:
                     LOG.exception("worker %s: looking for deployments failed", self.name)
                 else:
                     LOG.warning("worker %s: the database does not answer: %s", self.name, error)
-            self._wake.wait(self.settings.poll)
+            self._wake.wait(pause)
 
-    def _claim_what_fits(self) -> None:
+    def _claim_what_fits(self) -> float:
+        """Claims, and says in how many seconds to look again: when the first of the others' leases runs out."""
         with self._mutex:
             mine = set(self._running)
         free = self.settings.concurrency - len(mine)
         if free <= 0:
-            return
+            return self.settings.poll
         with self._database.reading() as session:
-            offered = deployments.claimable(session, free + len(mine))
-        for deployment_id in [each for each in offered if each not in mine][:free]:
+            offered = deployments.claimable(session, free + len(mine), self.settings.project_limit)
+            others = [each for each in deployments.held(session) if each.deployment_id not in mine]
+        offers: list[tuple[str, tuple[int, float] | None]] = [
+            (each, None)
+            for each in offered
+            if each not in mine
             # One of mine is offered when this machine was too busy to renew its lease; its next write will.
+        ]
+        for deployment_id, stale in [*offers, *self._silent(others)][:free]:
             if self._draining.is_set():
-                return
-            self._claim(deployment_id)
+                break
+            self._claim(deployment_id, stale)
+        soonest = min((each.left for each in others), default=self.settings.poll)
+        return min(self.settings.poll, max(SHORTEST_PAUSE, soonest))
 
-    def _claim(self, deployment_id: str) -> None:
+    def _silent(self, others: list[deployments.Held]) -> list[tuple[str, tuple[int, float]]]:
+        """Leases that were not renewed for so long that their holders must be dead, though they have time left: the
+        database's clock was set back.
+        """
+        now = time.monotonic()
+        known = self._others
+        self._others = {}
+        for each in others:
+            sign, since = known.get(each.deployment_id, (each.sign, now))
+            self._others[each.deployment_id] = (each.sign, since if sign == each.sign else now)
+        return [
+            (deployment_id, sign)
+            for deployment_id, (sign, since) in self._others.items()
+            if now - since > SILENT * self.settings.lease
+        ]
+
+    def _claim(self, deployment_id: str, stale: tuple[int, float] | None) -> None:
         with self._database.transaction() as session:
-            fence = deployments.claim(session, deployment_id, self.name, self.settings.lease)
+            fence = deployments.claim(
+                session,
+                deployment_id,
+                self.name,
+                self.settings.lease,
+                project_limit=self.settings.project_limit,
+                stale=stale,
+            )
         if fence is None:
             return
         LOG.info("deployment %s: claimed by %s with fence %d", deployment_id, self.name, fence)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -152,11 +153,13 @@ def cancel(session: orm.Session, deployment_id: str) -> bool:
 # --- the lease -------------------------------------------------------------------------------------------------------
 
 
-def claimable(session: orm.Session, limit: int) -> list[str]:
-    """Ids of deployments no living worker holds, oldest first.
+def claimable(session: orm.Session, limit: int, project_limit: int = 0) -> list[str]:
+    """Ids of deployments no living worker holds, in the order in which they should be claimed.
 
-    Deployments of one environment run one after the other: only its oldest unfinished one is offered. That one can
-    not become another's follower between this query and `claim`, so `claim` need not look again.
+    Projects take turns: that of the fewest running deployments first, among equals the oldest deployment. With a
+    `project_limit`, a project gets no more than that many at a time. Deployments of one environment run one after the
+    other: only its oldest unfinished one is offered. That one can not become another's follower between this query
+    and `claim`, so `claim` need not look again.
     """
     older = orm.aliased(Deployment)
     has_older = sa.exists().where(
@@ -167,20 +170,70 @@ def claimable(session: orm.Session, limit: int) -> list[str]:
             sa.and_(older.created == Deployment.created, older.id < Deployment.id),
         ),
     )
-    query = (
-        sa.select(Deployment.id)
-        .where(Deployment.state.in_(UNFINISHED), _unheld(), ~has_older)
-        .order_by(Deployment.created, Deployment.id)
-        .limit(limit)
+    running = (
+        sa.select(Deployment.project_id, sa.func.count().label("number"))
+        .where(Deployment.state.in_(UNFINISHED), ~_unheld())
+        .group_by(Deployment.project_id)
+        .subquery()
     )
+    in_project = sa.func.row_number().over(
+        partition_by=Deployment.project_id, order_by=(Deployment.created, Deployment.id)
+    )
+    waiting = (
+        sa.select(
+            Deployment.id,
+            Deployment.created,
+            (sa.func.coalesce(running.c.number, 0) + in_project).label("turn"),
+        )
+        .outerjoin(running, running.c.project_id == Deployment.project_id)
+        .where(Deployment.state.in_(UNFINISHED), _unheld(), ~has_older)
+        .subquery()
+    )
+    query = sa.select(waiting.c.id).order_by(waiting.c.turn, waiting.c.created, waiting.c.id).limit(limit)
+    if project_limit:
+        query = query.where(waiting.c.turn <= project_limit)
     return list(session.scalars(query))
 
 
-def claim(session: orm.Session, deployment_id: str, owner: str, seconds: float) -> int | None:
-    """Takes the lease if nobody holds it, in one conditional UPDATE: the fencing number, or None if it was taken."""
+@dataclass(frozen=True)
+class Held:
+    """A lease as others see it. `left` is in seconds of the database's clock; `sign` changes with every renewal."""
+
+    deployment_id: str
+    sign: tuple[int, float]
+    left: float
+
+
+def held(session: orm.Session) -> list[Held]:
+    """The leases that have not run out."""
+    query = sa.select(
+        Deployment.id, Deployment.fence, Deployment.lease_expires, Deployment.lease_expires - database_clock()
+    ).where(Deployment.state.in_(UNFINISHED), ~_unheld())
+    return [Held(row[0], (row[1], row[2] or 0.0), row[3] or 0.0) for row in session.execute(query)]
+
+
+def claim(
+    session: orm.Session,
+    deployment_id: str,
+    owner: str,
+    seconds: float,
+    *,
+    project_limit: int = 0,
+    stale: tuple[int, float] | None = None,
+) -> int | None:
+    """Takes the lease if nobody holds it, in one conditional UPDATE: the fencing number, or None if it was taken.
+
+    `stale` is the `Held.sign` of a lease whose holder has not been heard of: it is taken although it has not run out.
+    None, too, while `project_limit` other deployments of the project run.
+    """
+    if project_limit and _project_is_busy(session, deployment_id, project_limit):
+        return None
+    free = _unheld()
+    if stale is not None:
+        free = sa.and_(Deployment.fence == stale[0], Deployment.lease_expires == stale[1])
     changed = session.execute(
         sa.update(Deployment)
-        .where(Deployment.id == deployment_id, Deployment.state.in_(UNFINISHED), _unheld())
+        .where(Deployment.id == deployment_id, Deployment.state.in_(UNFINISHED), free)
         .values(
             owner=owner,
             fence=Deployment.fence + 1,
@@ -240,6 +293,17 @@ def release_all(session: orm.Session) -> int:
         .execution_options(synchronize_session=False)
     )
     return _matched(changed)
+
+
+def _project_is_busy(session: orm.Session, deployment_id: str, limit: int) -> bool:
+    """Whether as many others of the project run as may. Locks what the project has, so that claims of one project are
+    made one after the other.
+    """
+    project_id = sa.select(Deployment.project_id).where(Deployment.id == deployment_id).scalar_subquery()
+    unfinished = sa.and_(Deployment.project_id == project_id, Deployment.state.in_(UNFINISHED))
+    session.execute(sa.select(Deployment.id).where(unfinished).order_by(Deployment.id).with_for_update()).all()
+    others = sa.select(sa.func.count()).where(unfinished, ~_unheld(), Deployment.id != deployment_id)
+    return (session.scalar(others) or 0) >= limit
 
 
 def _unheld() -> sa.ColumnElement[bool]:

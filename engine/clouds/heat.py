@@ -28,31 +28,37 @@ POLL = 2.0  # seconds between two looks at a stack that works
 CONFLICT_PAUSE = 3.0  # seconds before a call is repeated that came while the stack was worked on
 BEGINS = 60.0  # seconds within which Heat begins with a change it has accepted
 RETRIES = (2.0, 4.0, 8.0)  # pauses after a failed look; the count begins anew with every success
-TRANSIENT = (
-    exc.HTTPServiceUnavailable,
-    exc.HTTPInternalServerError,
-    exc.HTTPBadGateway,
+ANSWER = 60.0  # seconds in which a service answers, or the question counts as lost
+TRANSIENT_STATUS = (429, 500, 502, 503, 504)  # of answers that may be better the next time
+CONNECTION = (
     exc.CommunicationError,
-    keystone_exc.ConnectFailure,
+    keystone_exc.ConnectionError,  # time-outs, too
     keystone_exc.RetriableConnectionFailure,
-    keystone_exc.ServiceUnavailable,
-    keystone_exc.BadGateway,
-    keystone_exc.InternalServerError,
 )
+REFUSED = (exc.HTTPException, keystone_exc.ClientException, *CONNECTION)
 DEEPEST = 3  # levels of nested stacks searched for the resource that failed
 
 Answer = TypeVar("Answer")
 
 
 class HeatOrchestration:
-    """Stacks of one project. `connect(region)` gives a heatclient for the region, "" for the default one."""
+    """Stacks of one project. `connect(region)` gives a heatclient for the region, "" for the default one.
+
+    `check` raises what ends the call before its time, when its worker may change nothing any more.
+    """
 
     def __init__(
-        self, connect: Callable[[str], Any], *, pause: Callable[[float], None] = time.sleep, poll: float = POLL
+        self,
+        connect: Callable[[str], Any],
+        *,
+        pause: Callable[[float], None] = time.sleep,
+        poll: float = POLL,
+        check: Callable[[], None] | None = None,
     ) -> None:
         self._connect = connect
-        self._pause = pause
+        self._sleep = pause
         self._poll = poll
+        self._check = check or (lambda: None)
 
     def push(
         self,
@@ -133,22 +139,23 @@ class HeatOrchestration:
         pauses = iter(RETRIES)
         while True:
             before = self._idle(heat, stack)
+            self._check()
             try:
                 change(before)
                 return before
             except exc.HTTPConflict:  # somebody works on the stack: another worker's push that is still under way
                 self._pause(CONFLICT_PAUSE)
-            except TRANSIENT as error:
-                pause = next(pauses, None)
-                if pause is None:
-                    raise ports.StackError(stack.name, f"Heat failed: {_message(error)}") from error
-                LOG.warning("stack %s: Heat failed (%s); asked again in %.0f s", stack.name, _message(error), pause)
-                self._pause(pause)
-            except exc.HTTPException as error:
-                if before is None or not isinstance(error, exc.HTTPNotFound):  # else somebody has just deleted it
+            except REFUSED as error:
+                if _is_transient(error):
+                    pause = next(pauses, None)
+                    if pause is None:
+                        raise ports.StackError(stack.name, f"Heat failed: {_message(error)}") from error
+                    LOG.warning("stack %s: Heat failed (%s); asked again in %.0f s", stack.name, _message(error), pause)
+                    self._pause(pause)
+                elif not isinstance(error, exc.HTTPException):
+                    raise ports.StackError(stack.name, f"no access to Heat: {error}") from error
+                elif before is None or not isinstance(error, exc.HTTPNotFound):  # else somebody has just deleted it
                     raise ports.StackError(stack.name, f"Heat {refusal}: {_message(error)}") from error
-            except keystone_exc.ClientException as error:
-                raise ports.StackError(stack.name, f"no access to Heat: {error}") from error
 
     def _idle(self, heat: Any, stack: ports.Stack, since: tuple[object, ...] | None = None) -> Any:
         """The stack once nobody works on it, None when there is none.
@@ -181,16 +188,21 @@ class HeatOrchestration:
         while True:
             try:
                 return ask()
-            except TRANSIENT as error:
-                pause = next(pauses, None)
-                if pause is None:
-                    raise ports.StackError(stack.name, f"Heat does not answer: {error}") from error
-                LOG.warning("stack %s: Heat does not answer (%s); asked again in %.0f s", stack.name, error, pause)
-                self._pause(pause)
             except exc.HTTPNotFound:
                 raise
-            except (exc.HTTPException, keystone_exc.ClientException) as error:
-                raise ports.StackError(stack.name, f"no access to Heat: {_message(error)}") from error
+            except REFUSED as error:
+                if not _is_transient(error):
+                    raise ports.StackError(stack.name, f"no access to Heat: {_message(error)}") from error
+                pause = next(pauses, None)
+                if pause is None:
+                    raise ports.StackError(stack.name, f"Heat does not answer: {_message(error)}") from error
+                found = _message(error)
+                LOG.warning("stack %s: Heat does not answer (%s); asked again in %.0f s", stack.name, found, pause)
+                self._pause(pause)
+
+    def _pause(self, seconds: float) -> None:
+        self._sleep(seconds)
+        self._check()
 
     def _failure(self, heat: Any, stack: ports.Stack, found: Any, wanted: str) -> ports.StackError:
         if found is None:
@@ -213,7 +225,7 @@ class HeatOrchestration:
                 for resource in heat.resources.list(stack_id, nested_depth=DEEPEST)
                 if resource.resource_status.endswith("FAILED")
             ]
-        except (exc.HTTPException, *TRANSIENT):  # the reason of the stack has to do
+        except REFUSED:  # the reason of the stack has to do
             return
         yield from sorted(found, key=lambda resource: "parent_resource" not in resource.to_dict())
 
@@ -283,7 +295,8 @@ def clouds(conf: cfg.ConfigOpts, database: base.Database) -> Callable[[effects.C
                     interface=conf.heat.endpoint_type,
                     service_type="orchestration",
                     endpoint_override=conf.heat.url,
-                )
+                ),
+                check=context.check,
             ),
             agents=agents,
             network=NeutronNetwork(
@@ -305,7 +318,7 @@ def _session(conf: cfg.ConfigOpts, context: effects.Context) -> session.Session:
         project_id=None if context.trust_id else context.project_id,
     )
     verify: bool | str = False if settings.insecure else settings.cafile or True
-    return session.Session(auth=auth, verify=verify)
+    return session.Session(auth=auth, verify=verify, timeout=ANSWER)
 
 
 def _stamp(found: Any) -> tuple[object, ...] | None:
@@ -315,9 +328,17 @@ def _stamp(found: Any) -> tuple[object, ...] | None:
     return (found.id, found.creation_time, getattr(found, "updated_time", None), found.stack_status)
 
 
+def _is_transient(error: Exception) -> bool:
+    status = getattr(error, "http_status", None) or getattr(error, "code", None)
+    return isinstance(error, CONNECTION) or status in TRANSIENT_STATUS
+
+
 def _outputs(found: Any) -> dict[str, Any]:
     return {output["output_key"]: output.get("output_value") for output in getattr(found, "outputs", None) or []}
 
 
 def _message(error: Exception) -> str:
-    return str(error).removeprefix("ERROR: ")
+    try:
+        return str(error).removeprefix("ERROR: ")
+    except Exception:  # heatclient reads an answer's body for its text, and a proxy's has another form
+        return f"{type(error).__name__} with an answer of unknown form"

@@ -165,10 +165,10 @@ def test_a_fault_of_a_worker_does_not_take_its_other_deployments_with_it(databas
 def test_a_worker_survives_a_database_that_is_away_for_a_while(database, workers, monkeypatch):
     real, away = deployments.claimable, [True]
 
-    def claimable(session, limit):
+    def claimable(session, limit, *more):
         if away[0]:
             raise deployments.sa.exc.OperationalError("SELECT", {}, Exception("connection refused"))
-        return real(session, limit)
+        return real(session, limit, *more)
 
     monkeypatch.setattr(deployments, "claimable", claimable)
     deployment_id = submit(database, new_environment(database))
