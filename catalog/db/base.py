@@ -10,9 +10,12 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
+import random
+import sqlite3
+import time
 import uuid
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event, orm
@@ -23,6 +26,9 @@ from sqlalchemy.schema import CreateTable
 SQLITE_BUSY_SECONDS = 30  # how long a writer waits for another process's write before giving up
 POOL_SIZE = 10  # connections kept open per process
 POOL_OVERFLOW = 40  # more of them under load, closed again afterwards
+
+
+Kept = TypeVar("Kept")
 
 
 class Base(orm.DeclarativeBase):
@@ -108,14 +114,31 @@ class Database:
         if self.is_sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
-        self._writing = orm.sessionmaker(self.engine, expire_on_commit=False)
-        self._reading = orm.sessionmaker(self.engine.execution_options(reads_only=True), expire_on_commit=False)
+        reads_only = self.engine.execution_options(reads_only=True)
+        self._writing = orm.sessionmaker(self.engine, expire_on_commit=False, info={"database": self})
+        self._reading = orm.sessionmaker(reads_only, expire_on_commit=False, info={"database": self})
+        self._kept: dict[type, Any] = {}
+        self.settlers: list[Callable[[Database, orm.Session], None]] = []  # called when a transaction has ended
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[orm.Session]:
         """A session that may write. On SQLite it takes the write lock first, so cannot fail half-way for want of it."""
-        with self._writing.begin() as session:
-            yield session
+        session = self._writing()
+        try:
+            with session, session.begin():
+                yield session
+        finally:
+            for settle in self.settlers:
+                settle(self, session)
+
+    def keep(self, value: object) -> None:
+        """Keeps something of the process's with the database, under its type: see `kept`."""
+        self._kept[type(value)] = value
+
+    def kept(self, kind: Callable[[], Kept]) -> Kept:
+        """What is kept under this type; what the type makes without arguments, when nothing was."""
+        found: Kept = self._kept.get(kind) or self._kept.setdefault(kind, kind())  # type: ignore[call-overload]
+        return found
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[orm.Session]:
@@ -134,13 +157,26 @@ class Database:
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # the driver shall not begin transactions by itself: _begin_sqlite does
-    for pragma in (
-        "journal_mode=WAL",  # readers and the writer do not block each other
-        "synchronous=NORMAL",  # in WAL mode: a crash of the machine may lose the last commits, never the database
-        f"busy_timeout={SQLITE_BUSY_SECONDS * 1000}",
-        "foreign_keys=ON",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
+    connection.execute(f"PRAGMA busy_timeout={SQLITE_BUSY_SECONDS * 1000}")
+    _use_wal(connection)
+    connection.execute("PRAGMA synchronous=NORMAL")  # a crash of the machine may lose commits, never the database
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _use_wal(connection: Any) -> None:
+    """Write-ahead logging, so that readers and the writer do not block each other.
+
+    Of several that change a new file to it at the same time SQLite refuses some at once, whatever the busy timeout.
+    """
+    deadline = time.monotonic() + SQLITE_BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as failure:
+            if failure.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(random.uniform(0.001, 0.02))  # noqa: S311  # so that they do not meet again
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

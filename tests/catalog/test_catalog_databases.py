@@ -8,6 +8,9 @@ from __future__ import annotations
 import concurrent.futures
 import functools
 import os
+import sqlite3
+import subprocess
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -26,6 +29,7 @@ from catalog.db import base, environments, migrations, sessions
 from catalog.db.base import Database
 from catalog.db.tables import METADATA
 
+ROOT = Path(__file__).parents[2]
 SERVERS = {
     "postgresql": os.environ.get("CHANDLERY_TEST_POSTGRESQL", "postgresql+psycopg://postgres@127.0.0.1:5432/test"),
     "mariadb": os.environ.get("CHANDLERY_TEST_MARIADB", "mysql+pymysql://root@127.0.0.1:3306/test"),
@@ -77,21 +81,42 @@ def differs(_context: Any, _column: Any, _wanted_column: Any, found: Any, wanted
 
 
 def test_two_services_that_start_at_the_same_time_migrate_once(url: str) -> None:
-    failures: list[BaseException] = []
-
-    def start() -> None:
-        try:
-            migrations.upgrade(url)
-        except Exception as failure:
-            failures.append(failure)
-
-    threads = [threading.Thread(target=start) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    call = "import sys; from catalog.db import migrations; sys.stdin.read(1); migrations.upgrade(sys.argv[1])"
+    services = [
+        subprocess.Popen(
+            [sys.executable, "-c", call, url], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        )
+        for _ in range(2)
+    ]
+    for process in services:
+        assert process.stdin
+        process.stdin.write("!")  # now that both have started
+        process.stdin.flush()
+    failures = [process.communicate()[1] for process in services]
+    assert [process.returncode for process in services] == [0, 0], failures
     assert migrations.check(url)
+
+
+def test_databases_are_migrated_by_several_threads_of_a_process(tmp_path: Path) -> None:
+    """alembic's migrations find their context in module variables, which threads would take from each other."""
+    urls = [f"sqlite:///{tmp_path}/{number}.sqlite" for number in range(4)]
+    at_once([functools.partial(migrations.upgrade, url) for url in urls])
+    assert all(migrations.check(url) for url in urls)
+
+
+def test_a_new_sqlite_file_that_somebody_else_writes_to_is_waited_for(tmp_path: Path) -> None:
+    """Two services started on a new file, and one ended at once with "database is locked": SQLite does not wait
+    for the change to write-ahead logging while another connection writes, whatever the busy timeout."""
+    other = sqlite3.connect(tmp_path / "catalog.sqlite", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(0.3, other.rollback)
+    release.start()
+    database = Database(f"sqlite:///{tmp_path}/catalog.sqlite")
+    with database.reading() as session:
+        assert session.scalar(sa.text("PRAGMA journal_mode")) == "wal"
+    release.join()
+    other.close()
+    database.dispose()
 
 
 def test_a_database_of_somebody_else_or_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:

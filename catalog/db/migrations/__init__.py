@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
+import threading
 from collections.abc import Iterator
 
 import alembic.command
@@ -21,6 +22,7 @@ from catalog.db.base import Database
 LOCK = 7_305_105  # of PostgreSQL's advisory locks; any number nobody else uses
 LOCK_NAME = "chandlery-migrations"
 LOCK_SECONDS = 300
+_OF_THIS_PROCESS = threading.Lock()  # alembic hands migrations their context through module variables
 
 
 class WrongDatabase(Exception):
@@ -31,7 +33,7 @@ def upgrade(url: str, revision: str = "head") -> None:
     """Migrates the database to `revision`. Raises `WrongDatabase`, and SQLAlchemy's errors when it does not answer."""
     database = Database(url)
     try:
-        with database.engine.begin() as connection, _alone(connection):
+        with _OF_THIS_PROCESS, database.engine.begin() as connection, _alone(connection):
             _refuse_foreign(connection)
             config = _config()
             config.attributes["connection"] = connection
