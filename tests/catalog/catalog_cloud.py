@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Mapping
 from typing import Any
 
+import catalog_contract
 import webob
 
 from catalog import identity, service
@@ -85,7 +86,7 @@ CORE = (
 
 @dataclasses.dataclass(frozen=True)
 class Client:
-    """Somebody who calls the service, logged in or not."""
+    """Somebody who calls the service, logged in or not. Every answer is held against the OpenAPI document."""
 
     app: service.Service
     token: str | None = None
@@ -118,6 +119,7 @@ class Client:
             else:
                 request.headers[key] = value
         response = request.get_response(self.app)
+        catalog_contract.hold(method, path, response)
         if status is not None:
             assert response.status_int == status, f"{method} {path}: {response.status}: {response.text[:2000]}"
         return response

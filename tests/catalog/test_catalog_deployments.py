@@ -364,7 +364,15 @@ def test_a_check_gives_the_engines_problems_and_its_own(
     cloud: Cloud, deployed: tuple[str, str], engine: ScriptedEngine
 ) -> None:
     path = f"/v1/environments/{deployed[0]}"
-    problem = {"object_id": "a1", "type": "org.example.App", "path": "db", "message": "is missing"}
+    problem = {
+        "object_id": "a1",
+        "type": "org.example.App",
+        "path": "db",
+        "message": "is missing",
+        "expected": "an org.example.Db",
+        "found": "null",
+        "fix": None,
+    }
     engine.answer = [problem]
     assert cloud.member.json("POST", f"{path}/check") == {"problems": [problem]}
     _, arguments = engine.asked[-1]
@@ -378,7 +386,8 @@ def test_a_check_gives_the_engines_problems_and_its_own(
 
 
 def test_a_plan_is_the_engines(cloud: Cloud, deployed: tuple[str, str], engine: ScriptedEngine) -> None:
-    engine.answer = {"steps": [{"kind": "create"}], "hash": "h"}
+    step = {"kind": "create", "target": "vm-a1", "type": "OS::Nova::Server", "summary": "server a1", "details": {}}
+    engine.answer = {"steps": [step], "hash": "h"}
     assert cloud.member.json("POST", f"/v1/environments/{deployed[0]}/plan", {}) == engine.answer
 
 

@@ -63,7 +63,7 @@ def openapi_app(root_url: Callable[[Mapping[str, Any]], str]) -> Callable[[Json,
 
 def _read(area: str) -> Json:
     text = importlib.resources.files(__name__).joinpath(f"{area}.yaml").read_text(encoding="utf-8")
-    value: Json = yaml.load(text, yaml.CSafeLoader)  # noqa: S506  a safe loader, the fast one
+    value: Json = yaml.load(text, yaml.CSafeLoader)
     return value
 
 
@@ -95,9 +95,21 @@ def _complete(operation: Json, method: str, path: str, part: Json) -> Json:
     codes = {*operation.get("errors", ()), *part.get("errors", SHARED_ERRORS)}
     if names and "errors" not in part:
         codes.add(404)
+    shared: list[Json] = []
+    if "errors" not in part and method == "post":
+        shared, codes = [{"$ref": "#/components/parameters/idempotency_key"}], codes | {409, 422}
+    elif "errors" not in part and method == "get" and not _is_stream(operation):
+        shared = [{"$ref": "#/components/parameters/if_none_match"}]
+        codes.add(304)
     responses = {str(code): _with_request_id(answer) for code, answer in operation["responses"].items()}
     for code in sorted(codes):
-        responses.setdefault(str(code), {"$ref": f"#/components/responses/{part.get('error', 'Error')}{code}"})
+        name = f"{part.get('error', 'Error') if code >= 400 else 'Answer'}{code}"
+        responses.setdefault(str(code), {"$ref": f"#/components/responses/{name}"})
+    for parameter, header in (("idempotency_key", "Idempotent-Replayed"), ("if_none_match", "ETag")):
+        if "200" in responses and shared == [{"$ref": f"#/components/parameters/{parameter}"}]:
+            responses["200"].setdefault("headers", {})[header] = {
+                "$ref": f"#/components/headers/{header.replace('-', '')}"
+            }
     own = {key: value for key, value in operation.items() if key not in ("errors", "parameters", "responses")}
     words = re.findall(r"\w+", path)
     return {
@@ -105,9 +117,13 @@ def _complete(operation: Json, method: str, path: str, part: Json) -> Json:
         "tags": [part["tag"]["name"]],
         "security": part.get("security", [{"token": []}]),
         **own,
-        "parameters": [*named, *operation.get("parameters", ())],
+        "parameters": [*named, *operation.get("parameters", ()), *shared],
         "responses": responses,
     }
+
+
+def _is_stream(operation: Json) -> bool:
+    return any("text/event-stream" in answer.get("content", {}) for answer in operation["responses"].values())
 
 
 def _with_request_id(answer: Json) -> Json:
