@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from yaql.language import expressions as tree
 
 from dsl.compiler import emit
-from dsl.compiler.expressions import ExpressionCompiler, unwrapped
+from dsl.compiler.expressions import ExpressionCompiler
 from dsl.compiler.scopes import Scope
+from dsl.compiler.trees import unwrapped
 from dsl.errors import DslContractSyntaxError, Problem, SyntaxProblem, Thrown
 from dsl.syntax import Expression, Location, Mapping, Sequence
 

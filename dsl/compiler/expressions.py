@@ -14,8 +14,9 @@ from typing import Protocol
 from yaql.language import expressions as tree
 from yaql.language import utils as yaql_utils
 
-from dsl.compiler import emit, operators
+from dsl.compiler import emit, operators, queries
 from dsl.compiler.scopes import Scope, python_name
+from dsl.compiler.trees import is_settled, is_this, keywords_given, unwrapped, variables_of
 from dsl.compiler.unit import Unit, is_constant
 from dsl.syntax import Expression, Mapping, Sequence
 
@@ -58,6 +59,9 @@ class ExpressionCompiler:
 
     def settled(self, node: tree.Expression, scope: Scope) -> ast.expr:
         """The value of an expression at its end: iterators materialised, collections frozen."""
+        query = queries.found(node, self.signatures)
+        if query is not None:
+            return queries.as_list(self, query, scope)
         value = self.expression(node, scope)
         if is_settled(node, scope):
             return value
@@ -184,6 +188,9 @@ class ExpressionCompiler:
             return self._type(":", right, left)
         if node.operator == "->":
             return self._in_context(left, right, scope)
+        query = queries.found(node, self.signatures) if node.operator == "." else None
+        if query is not None:
+            return queries.as_iterator(self, query, scope)
         if node.operator in ("and", "or"):
             operator = ast.And() if node.operator == "and" else ast.Or()
             return ast.BoolOp(operator, [self.expression(left, scope), self.expression(right, scope)])
@@ -319,60 +326,8 @@ def _is_rule(node: object) -> bool:
     return isinstance(node, tree.MappingRuleExpression) and not isinstance(node.source, tree.KeywordConstant)
 
 
+_KEYWORD = "k_"  # before the names of keyword arguments of functions that `def` makes
+
+
 def _third(position: int | str) -> bool:
     return position == 2
-
-
-def unwrapped(node: tree.Expression) -> tree.Expression:
-    """The node without the parentheses around it."""
-    while isinstance(node, tree.Wrap):
-        node = node.expr
-    return node
-
-
-def is_this(node: tree.Expression, scope: Scope) -> bool:
-    """Whether a node can only mean the receiver of the running method."""
-    node = unwrapped(node)
-    if not isinstance(node, tree.GetContextValue):
-        return False
-    return node.path.value == "$this" or (node.path.value == "$" and scope.dollar == scope.this)
-
-
-def variables_of(node: object) -> list[str]:
-    """Names of the variables an expression reads."""
-    found: dict[str, None] = {}
-    pending = [node]
-    while pending:
-        each = pending.pop()
-        if isinstance(each, tree.GetContextValue):
-            label = each.path.value[1:]
-            if label and label != "this" and not label.isdecimal():
-                found[label] = None
-        elif isinstance(each, tree.Function):
-            pending.extend(each.args)
-        elif isinstance(each, tree.Wrap):
-            pending.append(each.expr)
-        elif isinstance(each, tree.MappingRuleExpression):
-            pending.extend((each.source, each.destination))
-    return list(found)
-
-
-def is_settled(node: tree.Expression, scope: Scope) -> bool:
-    """Whether the value of an expression is certainly frozen already."""
-    node = unwrapped(node)
-    if isinstance(node, tree.Constant):
-        return True
-    if isinstance(node, tree.GetContextValue):
-        return True
-    if isinstance(node, tree.UnaryOperator):
-        return True
-    if isinstance(node, tree.BinaryOperator):
-        if node.operator in ("and", "or"):
-            return all(is_settled(each, scope) for each in node.args)
-        if node.operator in (".", "?."):
-            own = scope.this_is_object and is_this(node.args[0], scope)
-            return own and isinstance(node.args[1], tree.KeywordConstant)
-        if node.operator in ("+", "*"):
-            return all(is_settled(each, scope) for each in node.args)
-        return node.operator != "->"
-    return isinstance(node, tree.Function) and node.name in ("#list", "#map")

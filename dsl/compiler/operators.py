@@ -9,7 +9,7 @@ from yaql.language import expressions as tree
 from dsl.compiler import emit
 from dsl.compiler.unit import Unit
 
-_ARITHMETIC: dict[str, ast.operator] = {"+": ast.Add(), "-": ast.Sub()}
+_ARITHMETIC: dict[str, ast.operator] = {"+": ast.Add(), "-": ast.Sub(), "/": ast.FloorDiv(), "mod": ast.Mod()}
 _ORDER: dict[str, ast.cmpop] = {"<": ast.Lt(), "<=": ast.LtE(), ">": ast.Gt(), ">=": ast.GtE()}
 _EQUALITY: dict[str, ast.cmpop] = {"=": ast.Eq(), "!=": ast.NotEq()}
 

@@ -50,7 +50,14 @@ class Scope:
         enough = emit.compare(emit.call("len", emit.name(self.rest)), ast.Gt(), emit.const(number - 2))
         return emit.if_else(enough, item, emit.const(None))
 
-    def inside_lambda(self, dollar: str, rest: str) -> Scope:
+    def is_settled(self, path: str) -> bool:
+        """Whether what a name stands for is frozen certainly: arguments of lambdas and `let` may be lazy."""
+        value = self.value(path)
+        if isinstance(value, ast.Name):
+            return value.id == self.this or (value.id.startswith(_PREFIX) and value.id in self.variables.values())
+        return isinstance(value, ast.Constant)
+
+    def inside_lambda(self, dollar: str, rest: str | None) -> Scope:
         """The scope of a lambda whose first argument is `dollar` and whose further ones are in `rest`."""
         return replace(self, dollar=dollar, rest=rest, numbered={}, this_is_object=self.this_is_object)
 
@@ -68,4 +75,7 @@ class Scope:
 
 def python_name(variable: str) -> str:
     """The Python local that holds a MuranoPL variable; the prefix keeps it apart from everything of ours."""
-    return "v_" + variable
+    return _PREFIX + variable
+
+
+_PREFIX = "v_"

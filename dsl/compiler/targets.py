@@ -11,8 +11,9 @@ import ast
 from yaql.language import expressions as tree
 
 from dsl.compiler import emit
-from dsl.compiler.expressions import ExpressionCompiler, unwrapped
+from dsl.compiler.expressions import ExpressionCompiler
 from dsl.compiler.scopes import Scope, python_name
+from dsl.compiler.trees import unwrapped
 from dsl.syntax import Expression
 
 Steps = list[tuple[str, ast.expr]]

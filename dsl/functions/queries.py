@@ -163,10 +163,11 @@ def natives(
         if legacy or type(start) is not int or type(step) is not int:
             raise UNSUITED  # in 1.0 and 1.1 `range(2)` starts at 2 and has no end
         if stop is NO_VALUE:
-            return values.limited(range(start), most)
+            start, stop = 0, start
         if type(stop) is not int:
             raise UNSUITED
-        return values.limited(range(start, stop, step), most)
+        numbers = range(start, stop, step)
+        return iter(numbers) if len(numbers[: most + 1]) <= most else values.limited(numbers, most)
 
     @collect.method("orderBy")
     def order_by(collection: Any, selector: Any) -> Ordered:

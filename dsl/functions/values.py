@@ -87,7 +87,9 @@ class FrozenSet(frozenset):
 
 
 # Iterators that only functions of this library make, over collections that were limited already
-BOUNDED: frozenset[type] = frozenset({map, filter, zip, itertools.takewhile, itertools.dropwhile, itertools.islice})
+BOUNDED: frozenset[type] = frozenset(
+    {map, filter, zip, itertools.takewhile, itertools.dropwhile, itertools.islice, type(iter(range(0)))}
+)
 
 ATOMIC: frozenset[type] = frozenset(
     {
@@ -107,6 +109,8 @@ def freeze(value: Any) -> Any:
     if kind in ATOMIC:
         return value
     if isinstance(value, str):  # a subclass of the host's
+    if kind is _NUMBERS:
+        return tuple(value)
         return str(value)
     if isinstance(value, collections.abc.Mapping):
         return FrozenDict({freeze(key): freeze(item) for key, item in value.items()})
@@ -155,4 +159,19 @@ def too_large(limit: int) -> CollectionTooLarge:
 
 
 def _sort_key(value: object) -> tuple[str, str]:
+_NUMBERS = type(iter(range(0)))
+
+
+def _hashes_stay(members: Iterable[object]) -> bool:
+    """Whether the members' hashes are the same in every process: numbers, and lists of such."""
+    for member in members:
+        kind = type(member)
+        if kind is tuple:
+            if not _hashes_stay(member):  # type: ignore[arg-type]
+                return False
+        elif kind is not int and kind is not float and kind is not bool:
+            return False
+    return True
+
+
     return type(value).__name__, repr(value)

@@ -6,7 +6,8 @@ use of each name. Receivers that are no objects go through `foreign`: extension 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dsl.compiler.contracts import STEPS
@@ -18,7 +19,7 @@ from dsl.errors import (
     ObjectDestroyed,
     UninitializedPropertyAccess,
 )
-from dsl.functions.values import NO_VALUE
+from dsl.functions.values import BOUNDED, NO_VALUE, FrozenSet
 from dsl.runtime import properties
 from dsl.runtime.classes import Method, MuranoClass
 from dsl.runtime.contracts import frozen
@@ -129,7 +130,7 @@ class Dispatch:
             for extension, accepts in extensions:
                 if accepts(receiver):
                     assert extension.entry is not None
-                    return extension.entry(extension.cls.reference, frozen(receiver), *arguments)
+                    return extension.entry(extension.cls.reference, frozen(receiver), *_called(arguments))
             if library is not None:
                 return library(receiver, *(None if each is LITERAL_NULL else each for each in arguments))
             reflected = self.linker.reflection_method(self.cls, receiver, name)
@@ -143,8 +144,13 @@ class Dispatch:
         text = receiver if isinstance(receiver, str) else shown(receiver)
         if exists or (type(receiver) is TypeReference and receiver.cls.find_method(name) is not None):
             return NoMatchingMethod(f'No method "{name}" for receiver {text} matches supplied arguments')
+        if self._declares(name):  # the class's own methods are candidates that the receiver does not suit
+            return NoMatchingMethod(f'No method "{name}" for receiver {text} matches supplied arguments')
         hint = " (contract functions are known only in contracts)" if name in STEPS else ""
         return NoMethodRegistered(f'Unknown method "{name}" for receiver {text}{hint}')
+
+    def _declares(self, name: str) -> bool:
+        return any(name in each.methods for each in self.cls.lineage)
 
     def _method_of(self, receiver: Any, kind: type, name: str) -> Call | None:
         """A method of the receiver's own class, for receivers that are not plain objects."""
@@ -170,7 +176,11 @@ class Dispatch:
             method = self.find(receiver, name)
             if method is not None:
                 target = receiver.object if isinstance(receiver, View) else receiver
-                positional, named = self._placed(method, receiver, _called(arguments), _called_values(keywords))
+                given, values = _called(arguments), _called_values(keywords)
+                try:
+                    positional, named = self._placed(method, receiver, given, values)
+                except InvalidArgument:
+                    raise mismatch(name, receiver) from None
                 return self.bound(method, receiver.cls)(target, *positional, **named)
             for extension, accepts in self._extensions(name):
                 if accepts(receiver):
@@ -198,6 +208,39 @@ class Dispatch:
             return self.foreign[name](receiver, *arguments)
 
         return call
+
+    def query_source(self, weight: int, names: tuple[str, ...], limit: int) -> Callable[[Any], Iterable[Any] | None]:
+        """What gives the items that a comprehension may walk in place of calls of these functions; None if it may not.
+
+        `weight`: steps to count for each item, many items at a time; 0 where the comprehension counts them itself.
+        """
+        machine = self.linker.program.machine
+        suited: list[bool] = []
+
+        def chunk(count: int) -> tuple[bool, ...]:
+            machine.charge(count * weight)
+            return _CHUNK[:count]
+
+        def source(receiver: Any) -> Iterable[Any] | None:
+            if not suited:  # imports are loaded at the first call, as for any other
+                suited.append(not any(self._extensions(name) for name in names))
+            kind = type(receiver)
+            if kind in _LISTS:
+                if not suited[0] or len(receiver) > limit:
+                    return None
+                if not weight:
+                    return receiver
+                if len(receiver) <= len(_CHUNK):
+                    machine.charge(len(receiver) * weight)
+                    return receiver
+            elif kind not in BOUNDED or not suited[0]:
+                return None
+            elif not weight:
+                return receiver
+            counted = itertools.chain.from_iterable(map(chunk, itertools.chain(_FEW, itertools.repeat(len(_CHUNK)))))
+            return itertools.compress(receiver, counted)
+
+        return source
 
     def find(self, receiver: Any, name: str) -> Method | None:
         """The method of the receiver's class that a call means; None if it has no class, or the class no method."""
@@ -260,8 +303,7 @@ def method_cls(receiver: Any) -> MuranoClass | None:
 
 def mismatch(name: str, receiver: Any) -> NoMatchingMethod:
     """The error for a call with arguments that the method does not take."""
-    text = f"*{receiver.cls!r}" if isinstance(receiver, TypeReference) else receiver
-    return NoMatchingMethod(f'No method "{name}" for receiver {text} matches supplied arguments')
+    return NoMatchingMethod(f'No method "{name}" for receiver {receiver!r} matches supplied arguments')
 
 
 def _acceptance(method: Method) -> Callable[[Any], bool]:
@@ -284,4 +326,7 @@ def _called_values(keywords: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _FUNCTION = type(lambda: None)
+_LISTS = frozenset({tuple, list, FrozenSet})
+_CHUNK = (True,) * 64  # items of a query that are counted together
+_FEW = (4, 16)  # the first of a query that may end early
 _ALWAYS = frozenset({"require", "find"})  # library functions that a destroyed object still takes part in

@@ -7,8 +7,9 @@ for, and nothing else: there are no Python builtins in reach but the few that ge
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from dsl import errors, functions
 from dsl.compiler import MethodCode
@@ -17,7 +18,7 @@ from dsl.compiler.segments import Parts
 from dsl.compiler.unit import Site
 from dsl.errors import InvalidInheritance, NoFunctionRegistered
 from dsl.functions import Function, FunctionLimits, FunctionTable
-from dsl.functions.values import NO_VALUE, FrozenDict, MappingRule
+from dsl.functions.values import NO_VALUE, FrozenDict, MappingRule, freeze
 from dsl.packages import ClassDeclaration
 from dsl.runtime import (
     contracts,
@@ -168,6 +169,9 @@ class Linker:
             "_stray": exceptions.stray,
             "_freeze": values.settle,
             "_iterate": values.iterate,
+            "_frozen": freeze,
+            "_listed": values.listed,
+            "_islice": itertools.islice,
             "_range": values.times,
             "_unpack": values.unpack,
             "_each": values.convert_each,
@@ -209,6 +213,9 @@ class Linker:
         if site.kind == "operator":
             return self._operator(cls, name)
         if site.kind == "error":
+        if site.kind == "query":
+            weight, *names = site.arguments
+            return calls.query_source(cast(int, weight), tuple(map(str, names)), self._limits.iterators)
             return _ERRORS.get(name) or getattr(errors, name)
         if site.kind == "throw":
             return exceptions.make_throw(cls)

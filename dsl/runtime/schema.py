@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from yaql.language import expressions as tree
 
 from dsl.compiler.contracts import STEPS
-from dsl.compiler.expressions import unwrapped
+from dsl.compiler.trees import unwrapped
 from dsl.errors import NoMethodFound
 from dsl.runtime import sources
 from dsl.runtime.classes import Method, MuranoClass

@@ -6,7 +6,7 @@ from typing import Any
 
 from yaql.language import expressions as tree
 
-from dsl.compiler.expressions import unwrapped
+from dsl.compiler.trees import unwrapped
 
 
 def constrain(schema: dict[str, Any], predicate: object) -> None:

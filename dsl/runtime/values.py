@@ -12,6 +12,7 @@ from dsl.functions.values import FrozenDict, freeze
 from dsl.packages import Version
 from dsl.runtime import reflection
 from dsl.runtime.nesting import checked
+from dsl.runtime.objects import MuranoObject
 
 if TYPE_CHECKING:
     from dsl.runtime.program import Program
@@ -22,6 +23,12 @@ def settle(value: Any) -> Any:
     if isinstance(value, Version):
         return (value.major, value.minor, value.patch, tuple(value.prerelease), tuple(value.build))
     return checked(freeze(value))
+
+
+def listed(items: list[Any]) -> tuple[Any, ...]:
+    """A list of frozen items as a value."""
+    value = tuple(items)
+    return value if _FLAT.issuperset(map(type, value)) else checked(value)
 
 
 def iterate(value: Any) -> Iterable[Any]:
@@ -77,6 +84,9 @@ def member(
     if isinstance(receiver, collections.abc.Iterable):
         return map(get, freeze(receiver))
     raise _no_member(name, table)
+
+
+_FLAT = frozenset({type(None), bool, int, float, str, MuranoObject})
 
 
 def _no_member(name: str, table: FunctionTable) -> Exception:

@@ -36,6 +36,7 @@ class Journal(dsl.LocalSystem):
         natives: Mapping[str, type] | None = None,
         recorded: Journal | None = None,
         delays: Mapping[str, float] | None = None,
+        after: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(natives)
         self.outcomes: dict[str, tuple[str, Any]] = dict(recorded.outcomes) if recorded is not None else {}
@@ -43,12 +44,18 @@ class Journal(dsl.LocalSystem):
         self.deliveries: list[str] = []
         self.performed: list[tuple[str, str, Any]] = []
         self.delays = delays or {}
+        self.after = after or {}  # effect -> the one whose delivery it waits for
+        self._delivery = threading.Condition()
         self._mutex = threading.Lock()
 
     def perform(self, effect: dsl.Effect) -> object:
         if effect.key in self.outcomes:
             return self.outcomes[effect.key][1]
         time.sleep(self.delays.get(effect.key, 0))
+        if effect.key in self.after:
+            awaited = self.after[effect.key]
+            with self._delivery:
+                assert self._delivery.wait_for(lambda: awaited in self.deliveries, timeout=60)
         outcome = effect.arguments.get("value") if effect.name == "echo" else super().perform(effect)
         with self._mutex:
             self.outcomes[effect.key] = (effect.name, outcome)
@@ -60,7 +67,9 @@ class Journal(dsl.LocalSystem):
 
     def delivered(self, number: int, key: str) -> None:
         assert number == len(self.deliveries) + 1
-        self.deliveries.append(key)
+        with self._delivery:
+            self.deliveries.append(key)
+            self._delivery.notify_all()
 
 
 @dsl.native

@@ -126,7 +126,7 @@ def test_generated_code_names_only_attributes_of_the_runtime(monkeypatch: pytest
         for node in ast.walk(module)
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
     }
-    assert all(name.startswith(("v_", "t_", "x_", "_x_")) for name in stored)
+    assert all(name.startswith(("v_", "t_", "x_", "d_", "_x_")) for name in stored)
 
 
 def test_a_class_can_not_read_or_write_what_another_class_keeps_to_itself() -> None:

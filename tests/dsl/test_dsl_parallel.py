@@ -121,7 +121,8 @@ def world(recorded: Journal | None = None, delays: dict[str, float] | None = Non
 
 
 def test_branches_run_in_order_up_to_their_first_effect() -> None:
-    result = world(delays={"0.1.0/1": 0.05}).call("fan")
+    system = Journal({"t.Echo": Echo}, after={"0.1.0/1": "0.1.1/2"})
+    result = World(CLASSES, system=system).load().call("fan")
     assert result == ["c1", "b1", "b2", "a1", "a2"]
 
 
