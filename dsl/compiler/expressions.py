@@ -182,15 +182,15 @@ class ExpressionCompiler:
                 return ast.UnaryOp(ast.Not(), operand)
             return operators.sign(self.unit, node.operator, operand)
         left, right = node.args
+        query = queries.found(node, self.signatures) if node.operator == "." else None
+        if query is not None:
+            return queries.as_iterator(self, query, scope)
         if node.operator in (".", "?."):
             return self._member(left, right, scope, node.operator == "?.")
         if node.operator == ":":
             return self._type(":", right, left)
         if node.operator == "->":
             return self._in_context(left, right, scope)
-        query = queries.found(node, self.signatures) if node.operator == "." else None
-        if query is not None:
-            return queries.as_iterator(self, query, scope)
         if node.operator in ("and", "or"):
             operator = ast.And() if node.operator == "and" else ast.Or()
             return ast.BoolOp(operator, [self.expression(left, scope), self.expression(right, scope)])

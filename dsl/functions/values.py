@@ -108,9 +108,9 @@ def freeze(value: Any) -> Any:
     kind = type(value)
     if kind in ATOMIC:
         return value
-    if isinstance(value, str):  # a subclass of the host's
     if kind is _NUMBERS:
         return tuple(value)
+    if isinstance(value, str):  # a subclass of the host's
         return str(value)
     if isinstance(value, collections.abc.Mapping):
         return FrozenDict({freeze(key): freeze(item) for key, item in value.items()})
@@ -158,7 +158,6 @@ def too_large(limit: int) -> CollectionTooLarge:
     return CollectionTooLarge(f"Collection length exceeds {limit} elements")
 
 
-def _sort_key(value: object) -> tuple[str, str]:
 _NUMBERS = type(iter(range(0)))
 
 
@@ -174,4 +173,5 @@ def _hashes_stay(members: Iterable[object]) -> bool:
     return True
 
 
+def _sort_key(value: object) -> tuple[str, str]:
     return type(value).__name__, repr(value)

@@ -158,6 +158,7 @@ class Linker:
             "Exception": Exception,
             "_S": program.machine,
             "_tick": program.machine.tick,
+            "_recursive": program.machine.recursive,
             "_Object": MuranoObject,
             "_A": _SCALARS,
             "_nested": nesting.checked,
@@ -168,10 +169,10 @@ class Linker:
             "_Stray": StrayJump,
             "_stray": exceptions.stray,
             "_freeze": values.settle,
-            "_iterate": values.iterate,
             "_frozen": freeze,
             "_listed": values.listed,
             "_islice": itertools.islice,
+            "_iterate": values.iterate,
             "_range": values.times,
             "_unpack": values.unpack,
             "_each": values.convert_each,
@@ -212,10 +213,10 @@ class Linker:
             return _mismatched(name)
         if site.kind == "operator":
             return self._operator(cls, name)
-        if site.kind == "error":
         if site.kind == "query":
             weight, *names = site.arguments
             return calls.query_source(cast(int, weight), tuple(map(str, names)), self._limits.iterators)
+        if site.kind == "error":
             return _ERRORS.get(name) or getattr(errors, name)
         if site.kind == "throw":
             return exceptions.make_throw(cls)
@@ -313,7 +314,7 @@ class Linker:
         if make is None and cls.package.format_version in ("1.0", "1.1"):
             make = LEGACY_METHODS.get(name)
         if make is not None:
-            return _checked(name, make(self.program, cls))
+            return _as_method(name, _checked(name, make(self.program, cls)))
         found = self.table_of(cls).method(name)
         return found.invoke if isinstance(found, Function) else None
 
@@ -354,8 +355,22 @@ def _checked(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         except TypeError as error:
             traceback = error.__traceback__
             if traceback is not None and traceback.tb_next is None:  # the call itself failed
-                raise errors.NoMatchingFunction(f'No function "{name}" matches supplied arguments') from None
+                raise Mismatch(name) from None
             raise
+
+    return call
+
+
+def _as_method(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrong arguments of what was called as a method are told so."""
+
+    def call(receiver: Any, *arguments: Any, **keywords: Any) -> Any:
+        try:
+            return function(receiver, *arguments, **keywords)
+        except Mismatch as error:
+            if error.function != name:
+                raise
+            raise dispatch.mismatch(name, receiver) from None
 
     return call
 
