@@ -25,7 +25,7 @@ import oslo_messaging  # noqa: E402
 if _eventlet is None:
     del sys.modules["eventlet"]
 
-__all__ = ["OPTIONS", "TOPIC", "oslo_messaging", "target", "transport"]
+__all__ = ["OPTIONS", "TOPIC", "notification_transport", "oslo_messaging", "target", "transport"]
 
 TOPIC = "chandlery-engine"
 
@@ -49,6 +49,15 @@ def transport(conf: cfg.ConfigOpts) -> Any:
     """A connection, made when first used, to the broker of `[messaging] transport_url`."""
     _register_strays(conf)
     return oslo_messaging.get_rpc_transport(conf, url=conf.messaging.transport_url)
+
+
+def notification_transport(conf: cfg.ConfigOpts, url: str | None) -> Any:
+    """A connection for audit events, to a broker of their own or the one of `[messaging] transport_url`."""
+    _register_strays(conf)
+    if "control_exchange" not in conf:  # the library makes it known with the first transport only
+        oslo_messaging.get_notification_transport(conf, url="fake://").cleanup()
+    conf.set_override("control_exchange", conf.audit.exchange)
+    return oslo_messaging.get_notification_transport(conf, url=url or conf.messaging.transport_url)
 
 
 def target(conf: cfg.ConfigOpts, server: str | None = None) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 from oslo_config import cfg
 
-from catalog import broker
+from catalog import audit, broker
 
 DATABASE = (
     cfg.StrOpt(
@@ -35,6 +35,16 @@ API = (
         "event_streams", default=64, min=1, help="Event streams one process serves at once; each holds a thread."
     ),
     cfg.FloatOpt("event_interval", default=0.5, min=0.05, help="Seconds between looks for news in an event stream."),
+    cfg.IntOpt(
+        "idempotency_hours", default=24, min=1, help="Hours for which an answer is kept under its Idempotency-Key."
+    ),
+    cfg.IntOpt(
+        "idempotency_patience",
+        default=600,
+        min=1,
+        help="Seconds after which a request that was begun under an Idempotency-Key and never ended may be sent again: "
+        "its process is dead by then. Longer than any request takes.",
+    ),
     cfg.StrOpt(
         "admin_role", default="admin", help="Holders of this role are administrators: they act in every project."
     ),
@@ -102,6 +112,46 @@ NETWORKING = (
     ),
 )
 
+METRICS = (
+    cfg.BoolOpt("enabled", default=True, help="Whether GET /metrics has the numbers of the service for Prometheus."),
+    cfg.ListOpt(
+        "networks",
+        default=["127.0.0.0/8", "::1/128"],
+        help="Networks whose addresses may read them without a token, unless a proxy stands between.",
+    ),
+    cfg.StrOpt(
+        "token",
+        secret=True,
+        help="Whoever sends this as `Authorization: Bearer ...` may read them from anywhere. By default nobody.",
+    ),
+)
+
+AUDIT = (
+    cfg.StrOpt(
+        "driver",
+        default=audit.OFF,
+        choices=["noop", "messagingv2", "messaging", "log", "test"],
+        help="oslo.messaging's notification driver that audit events go through; noop sends none.",
+    ),
+    cfg.StrOpt(
+        "transport_url",
+        secret=True,
+        help="oslo.messaging URL of the broker of audit events, where it is not the one of [messaging] transport_url.",
+    ),
+    cfg.ListOpt("topics", default=["notifications"], help="Topics of audit events; consumers listen to <topic>.info."),
+    cfg.StrOpt("exchange", default="chandlery", help="Exchange of audit events."),
+    cfg.IntOpt("retry", default=3, min=-1, help="How often an event is tried to be sent; -1 is for ever."),
+)
+
+CORS = (
+    cfg.ListOpt(
+        "allowed_origin",
+        default=[],
+        help="Origins whose scripts may call the API from a browser, as https://portal.example.org. By default none.",
+    ),
+    cfg.IntOpt("max_age", default=3600, min=0, help="Seconds a browser may remember what is allowed."),
+)
+
 GROUPS: Mapping[str, Sequence[cfg.Opt]] = {
     "database": DATABASE,
     "api": API,
@@ -111,6 +161,9 @@ GROUPS: Mapping[str, Sequence[cfg.Opt]] = {
     "engine_rpc": ENGINE,
     "networking": NETWORKING,
     "messaging": broker.OPTIONS,
+    "metrics": METRICS,
+    "audit": AUDIT,
+    "cors": CORS,
 }
 
 

@@ -20,10 +20,13 @@ import sqlalchemy as sa
 import webob
 from oslo_config import cfg
 
-from catalog.api import agents, errors, routing
+from catalog.api import agents, cross_origin, errors, openapi, routing
 from catalog.api.counters import Counters
-from catalog.api.request import Services
+from catalog.api.idempotency import Keeper
+from catalog.api.metrics import Metrics
+from catalog.api.request import Caller, Services
 from catalog.api.v1 import urls
+from catalog.audit import Audit, Call
 from catalog.db import tables  # noqa: F401  all tables are known before the first is used
 from catalog.db.base import Database
 from catalog.identity import api as identity_api
@@ -38,6 +41,9 @@ LOG = logging.getLogger(__name__)
 Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
 DASHBOARD = "/dashboard"
 REQUEST_ID = "openstack.request_id"
+MOUNT = "chandlery.mount"  # in the WSGI environment: the prefix of the application that answers
+LONGEST_PATH = 2000  # characters of a path in an audit event
+LONGEST_AGENT = 255  # characters of a User-Agent in one
 
 
 def create_app(
@@ -57,6 +63,7 @@ def create_app(
         repositories=Registry(conf, database),
         event_streams=threading.BoundedSemaphore(conf.api.event_streams),
         counters=Counters(),
+        keeper=Keeper(),
     )
     return Service(services, mounts or {})
 
@@ -70,26 +77,39 @@ class Service:
         guarded = middleware.guard(routing.Api(urls.ROUTES, services), services.config, services.database)
         self._agents = agents.agents_app(services.database)
         self._mounts: dict[str, Wsgi] = {"/agents/v1": self._agents, "/v1": self._counted(guarded), **mounts}
+        self._mounts["/v1/openapi.json"] = openapi.openapi_app(
+            lambda environ: service_catalog.root_url(services.config, environ)
+        )
         if services.config.identity.auth == "embedded":
             self._mounts["/identity"] = identity_api.Identity(services.config, services.database)
         self._prefixes = sorted(self._mounts, key=len, reverse=True)
+        self._metrics = Metrics(services.config, services.database)
+        self._audit = Audit(services.config)
+        self._app = cross_origin.allow(self._serve, services.config)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         request_id = f"req-{uuid.uuid4()}"
         environ[REQUEST_ID] = request_id
+        began = time.monotonic()
+        asked = (environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""))[:LONGEST_PATH]
 
         def start(status: str, headers: list[tuple[str, str]], *details: Any) -> Any:
             kept = [(name, value) for name, value in headers if name.lower() != "x-openstack-request-id"]
+            self._observe(environ, asked, int(status[:3]), time.monotonic() - began)
             return start_response(status, [*kept, ("x-openstack-request-id", request_id)], *details)
 
+        return self._app(environ, start)
+
+    def _serve(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         try:
-            return self._find(environ)(environ, start)
+            return self._find(environ)(environ, start_response)
         except Exception as failure:  # the last resort: a client always gets an answer it can read
-            return routing.answer_for(failure, environ)(environ, start)
+            return routing.answer_for(failure, environ)(environ, start_response)
 
     def close(self) -> None:
         """Ends waiting agents, and the connections to broker and database."""
         self._agents.close()
+        self._audit.close()
         self.services.engine.close()
         self.services.database.dispose()
 
@@ -103,10 +123,35 @@ class Service:
                     rest = re.sub(r"^/+", "/", rest)
                 environ["SCRIPT_NAME"] = environ.get("SCRIPT_NAME", "") + prefix
                 environ["PATH_INFO"] = rest
+                environ[MOUNT] = prefix
                 return self._mounts[prefix]
-        if path == "/healthcheck":
-            return self._healthcheck
-        return self._versions
+        found = {"/healthcheck": self._healthcheck, "/metrics": self._show_metrics}.get(path)
+        environ[MOUNT] = path if found else "/"
+        return found or self._versions
+
+    def _observe(self, environ: dict[str, Any], asked: str, status: int, seconds: float) -> None:
+        """Counts an answer, and tells the audit of a call that is to change something."""
+        template = environ.get(routing.ROUTE, "")
+        method = environ.get("REQUEST_METHOD", "")
+        self._metrics.count(method, environ.get(MOUNT, "/") + template, str(status), seconds)
+        if not (template and self._audit.enabled) or method in ("GET", "HEAD"):
+            return
+        caller = Caller.of(webob.Request(environ).headers, self._conf.api.admin_role)
+        self._audit.record(
+            Call(
+                method=method,
+                template=template,
+                path=asked,
+                target_id=environ.get(routing.TARGET),
+                status=status,
+                user_id=caller.user_id,
+                project_id=caller.project_id,
+                roles=caller.roles,
+                address=environ.get("REMOTE_ADDR", ""),
+                agent=environ.get("HTTP_USER_AGENT", "")[:LONGEST_AGENT],
+                request_id=environ[REQUEST_ID],
+            )
+        )
 
     def _counted(self, app: Wsgi) -> Wsgi:
         def counted(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -145,6 +190,14 @@ class Service:
         answer = webob.Response(
             body=json.dumps(document).encode(), status=300, content_type="application/json", charset=None
         )
+        return answer(environ, start_response)
+
+    def _show_metrics(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """The numbers of the service for Prometheus, to whom `[metrics]` lets read them."""
+        if environ.get("REQUEST_METHOD") != "GET":
+            raise errors.NotFound("/metrics: there is nothing but GET")
+        text, kind = self._metrics.page(environ)
+        answer = webob.Response(body=text, headers={"Content-Type": kind, "Cache-Control": "no-store"})
         return answer(environ, start_response)
 
     def _healthcheck(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

@@ -78,6 +78,12 @@ class UnsupportedMediaType(ApiError):
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
 
 
+class Unprocessable(ApiError):
+    """What was sent contradicts what was sent before."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+
 class TooManyRequests(ApiError):
     """Asked too often."""
 

@@ -20,6 +20,7 @@ from catalog.policies import Policy
 
 if TYPE_CHECKING:
     from catalog.api.counters import Counters
+    from catalog.api.idempotency import Keeper
     from catalog.messaging import Engine
     from catalog.repositories.registry import Registry
 
@@ -60,6 +61,7 @@ class Services:
     repositories: Registry
     event_streams: threading.BoundedSemaphore
     counters: Counters
+    keeper: Keeper
 
 
 @dataclasses.dataclass(frozen=True)

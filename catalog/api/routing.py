@@ -19,7 +19,7 @@ import sqlalchemy as sa
 import webob
 from sqlalchemy.orm import exc as orm_exc
 
-from catalog.api import bodies, errors
+from catalog.api import bodies, conditional, errors
 from catalog.api.bodies import Body
 from catalog.api.request import Caller, Request, Services
 from catalog.db.base import StaleWrite
@@ -30,6 +30,8 @@ JSON = "application/json"
 TEXT = "text/plain"
 OCTETS = "application/octet-stream"
 EVENTS = "text/event-stream"
+ROUTE = "chandlery.route"  # in the WSGI environment: the template of the path, below the version
+TARGET = "chandlery.target"  # the id of what the call is about
 ATTEMPTS = 4  # a handler whose write lost against another one is run again, this often altogether
 
 Handler = Callable[[Request], Any]
@@ -59,6 +61,7 @@ class Api:
         web = webob.Request(environ)
         try:
             route, values = self._find(web)
+            environ[ROUTE], environ[TARGET] = route.path, [None, *values.values()][-1]
             _check_accept(web, route)
             _check_query(web)
             bodies.read(web, self._limit(route))
@@ -107,7 +110,8 @@ class _Root:
         environ = pecan.request.environ
         route, request = environ["chandlery.call"]
         try:
-            return _respond(_run(route, request))
+            answer = request.services.keeper.once(request, route.path, lambda: _respond(_run(route, request)))
+            return conditional.answered(request.web, answer)
         except Exception as failure:  # as above
             return answer_for(failure, environ)
 
@@ -133,6 +137,8 @@ def _is_contention(failure: Exception) -> bool:
 
 
 def _respond(result: Any) -> webob.Response:
+    if isinstance(result, dict) and isinstance(result.get("id"), str):
+        pecan.request.environ[TARGET] = result["id"]
     if isinstance(result, webob.Response):
         return result
     body = b"" if result is None else json.dumps(result).encode()

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import orm
 
-from catalog.api import errors
+from catalog.api import conditional, errors
 from catalog.api.request import SESSION_HEADER, Request
 from catalog.db import environments, sessions
 from catalog.db.environments import Environment
@@ -118,7 +118,9 @@ def etag_of(row: Session | Environment) -> str:
 def check_generation(request: Request, row: Session | Environment) -> None:
     """409 when the client said by `If-Match` which state it changes, and it is another one by now."""
     wanted = request.web.headers.get("If-Match")
-    if wanted is not None and wanted.strip().removeprefix("W/") not in ("*", etag_of(row)):
+    if wanted is None or wanted.strip() == "*":
+        return
+    if etag_of(row) not in [conditional.state_of(each) for each in wanted.split(",")]:
         raise errors.Conflict("It was changed since it was read (If-Match does not fit). Read it again, then repeat.")
 
 
