@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dsl.functions.values import NO_VALUE, freeze
+from dsl.errors import MemoryQuotaExceeded
+from dsl.functions.values import NO_VALUE, FrozenDict, freeze
 from dsl.packages import Package
 from dsl.runtime import nesting
 from dsl.runtime.classes import MuranoClass
@@ -232,15 +233,47 @@ def _to_host(program: Program, value: Any) -> Any:
 
 
 def from_host(value: Any) -> Any:
-    """Plain Python data with handles as a MuranoPL value."""
+    """Plain Python data with handles as a MuranoPL value, parts it shares converted once.
+
+    Raises `MemoryQuotaExceeded` for what is too deep or too large, shared parts counted each time, or contains itself:
+    a file of a package that was read for it may be made to explode.
+    """
+    return _from_host(value, {}, 0)[0]
+
+
+def _from_host(value: Any, known: dict[int, tuple[Any, int, int]], level: int) -> tuple[Any, int, int]:
+    """The value, its depth and its weight; `known` has the containers above (`_UNFINISHED`) and those that are done."""
+    if value is None or type(value) in (str, bool, float):
+        return value, 0, 1
+    if isinstance(value, int):
+        nesting.check_integer(value)
+        return value, 0, 1
     if isinstance(value, ObjectHandle):
-        return value._object
-    if isinstance(value, Mapping):
-        return freeze({from_host(key): from_host(item) for key, item in value.items()})
-    if isinstance(value, (list, tuple)):
-        return tuple(from_host(item) for item in value)
-    if isinstance(value, (set, frozenset)):
-        return freeze({from_host(item) for item in value})
+        return value._object, 0, 1
     if isinstance(value, (MuranoObject, View)):
-        return value
-    return freeze(value)
+        return value, 0, 1
+    if not isinstance(value, (Mapping, list, tuple, set, frozenset)):
+        return freeze(value), 0, 1
+    found = known.get(id(value))
+    if found is None:
+        known[id(value)] = _UNFINISHED
+        nesting.check_extent(level, 0)
+        found = known[id(value)] = _container_from_host(value, known, level + 1)
+    elif found is _UNFINISHED:
+        raise MemoryQuotaExceeded("a value contains itself")
+    return found
+
+
+def _container_from_host(value: Any, known: dict[int, tuple[Any, int, int]], level: int) -> tuple[Any, int, int]:
+    keys = [_from_host(key, known, level) for key in value] if isinstance(value, Mapping) else []
+    items = [_from_host(item, known, level) for item in (value.values() if isinstance(value, Mapping) else value)]
+    made = [each[0] for each in items]
+    depth = 1 + max((each[1] for each in (*keys, *items)), default=0)
+    weight = 1 + sum(each[2] for each in (*keys, *items))
+    nesting.check_extent(depth, weight)
+    if isinstance(value, Mapping):
+        return FrozenDict(zip((each[0] for each in keys), made, strict=True)), depth, weight
+    return freeze(set(made)) if isinstance(value, (set, frozenset)) else tuple(made), depth, weight
+
+
+_UNFINISHED = (None, 0, 0)

@@ -51,11 +51,16 @@ def _measure(root: Any) -> None:
             continue
         depth = 1 + max((known[id(each)][0] for each in inner), default=0)
         weight = 1 + len(value) + sum(known[id(each)][1] for each in inner)
-        if depth > MAX_DEPTH:
-            raise MemoryQuotaExceeded(f"a value has lists or dictionaries inside each other more than {MAX_DEPTH} deep")
-        if weight > MAX_NODES:
-            raise _too_large()
+        check_extent(depth, weight)
         known[id(value)] = (depth, weight)
+
+
+def check_extent(depth: int, weight: int) -> None:
+    """Refuse a value of which this is the depth and the number of parts. Raises MemoryQuotaExceeded."""
+    if depth > MAX_DEPTH:
+        raise MemoryQuotaExceeded(f"a value has lists or dictionaries inside each other more than {MAX_DEPTH} deep")
+    if weight > MAX_NODES:
+        raise _too_large()
 
 
 def check_volume(value: Any) -> None:

@@ -63,7 +63,10 @@ def _place_files(name: str, script: object, shelf: _Files) -> None:
     # Chef and Puppet name a recipe or class there, not a file.
     if script.get("Type") == "Application":
         script["EntryPoint"] = shelf.place(script["EntryPoint"])
-    script["Files"] = [shelf.place(reference) for reference in script.get("Files") or []]
+    files = script.get("Files") or []
+    if not isinstance(files, list):
+        raise ValueError(f"Files of script '{name}' is a list of file names, found {type(files).__name__}")
+    script["Files"] = [shelf.place(reference) for reference in files]
 
 
 class _Files:

@@ -13,6 +13,8 @@ import yaml
 import dsl
 from engine.system import plans
 
+MAX_DEPTH = 100  # of YAML; no value of a package may be deeper
+
 
 @dsl.native
 class Resources:
@@ -37,12 +39,14 @@ class Resources:
             return json.loads(_text(_read(self, name, owner), name))
         except json.JSONDecodeError as error:
             raise ValueError(f"Resources/{name}:{error.lineno}:{error.colno}: not JSON: {error.msg}")
+        except RecursionError:
+            raise ValueError(f"Resources/{name}: lists or objects inside each other are too deep to be read") from None
 
     @dsl.method(static=True, instance=True)
     def yaml(self: Resources | None, name: str, owner: str | None = None) -> object:
         """Timestamps stay text. Raises ValueError, naming file and place, for what is no YAML."""
         try:
-            return yaml.load(_text(_read(self, name, owner), name), Loader=_Loader)  # noqa: S506 - it is a safe one
+            return _yaml(_text(_read(self, name, owner), name))
         except yaml.YAMLError as error:
             raise ValueError(f"Resources/{name}: not YAML: {error}")
 
@@ -55,6 +59,17 @@ _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+
+
+def _yaml(text: str) -> object:
+    """Raises YAMLError, also for what is so deep that libyaml's binding would overrun the stack of the process."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            where = f"line {event.start_mark.line + 1}" if event.start_mark else "some line"
+            raise yaml.YAMLError(f"{where}: lists or mappings are inside each other more than {MAX_DEPTH} deep")
+    return yaml.load(text, Loader=_Loader)  # noqa: S506 - it is a safe one
 
 
 def _read(resources: Resources | None, name: str, owner: str | None) -> bytes:
