@@ -9,7 +9,7 @@ requirements), §4.3.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import resolvelib
@@ -157,17 +157,21 @@ def _wanted(need: Need) -> str:
 
 
 class Stored:
-    """The enabled packages a project can use: its own before public ones, whatever their versions."""
+    """The packages a project can use: its own before those of others, deprecated ones last, whatever their versions.
 
-    def __init__(self, session: orm.Session, project_id: str) -> None:
+    A yanked version is offered only when its id is among those `held` by a lock.
+    """
+
+    def __init__(self, session: orm.Session, project_id: str, held: Collection[str] = ()) -> None:
         self._session = session
         self._project_id = project_id
+        self._held = held
         self._known: dict[str, list[Available]] = {}
         self.rows: dict[str, packages.Package] = {}
 
     def versions(self, name: str) -> Sequence[Available]:
         if name not in self._known:
-            rows = packages.versions_visible(self._session, self._project_id, [name])
+            rows = packages.versions_visible(self._session, self._project_id, [name], self._held)
             self._known[name] = [self._available(row) for row in rows]
         return self._known[name]
 
@@ -179,7 +183,7 @@ class Stored:
         if len(wanted) > MAX_TYPES:
             raise Unresolvable(f"The model has objects of {len(wanted)} types: expected at most {MAX_TYPES}")
         defining: dict[str, list[packages.Package]] = {}
-        for row in packages.defining(self._session, self._project_id, {name for name, _, _ in wanted}):
+        for row in packages.defining(self._session, self._project_id, {name for name, _, _ in wanted}, self._held):
             for definition in row.class_definitions:
                 defining.setdefault(definition.name, []).append(row)
         return [self._need(*found, defining.get(found[0], [])) for found in wanted]
@@ -210,19 +214,19 @@ class Stored:
             version=Version.coerce(row.version),
             require={name: VersionSpec.parse(spec) for name, spec in row.require.items()},
             origin=row.id,
-            rank=0 if row.owner_id == self._project_id else 1,
+            rank=(row.owner_id != self._project_id) + 2 * (row.lifecycle == packages.DEPRECATED),
         )
 
 
 Lock = list[dict[str, str]]
 
 
-def lock_of(session: orm.Session, project_id: str, *values: Any) -> Lock:
+def lock_of(session: orm.Session, project_id: str, *values: Any, held: Collection[str] = ()) -> Lock:
     """The lock for running these object models: `[{"fqn", "version", "package_id", "digest"}]` by name.
 
-    Raises `Unresolvable`.
+    `held` are ids of packages in the lock before, which may be yanked by now. Raises `Unresolvable`.
     """
-    stored = Stored(session, project_id)
+    stored = Stored(session, project_id, held)
     return as_lock(resolve(stored.needs_of(*values), stored), stored)
 
 

@@ -21,7 +21,7 @@ from catalog.repositories.layout import Entry
 from catalog.repositories.registry import Registry
 from dsl.packages import Version, VersionSpec
 
-STORED_RANKS = 2  # own and public packages come before those of repositories
+STORED_RANKS = 4  # what is stored comes before what repositories have: own, others', then deprecated ones
 REPOSITORY = "repository:"  # how origins of repositories' packages begin
 SKIP, ABORT, UPDATE = "s", "a", "u"
 

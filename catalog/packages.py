@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from oslo_config import cfg
 from sqlalchemy import orm
 
-from catalog.db import base, categories
+from catalog.db import base, categories, contents
 from catalog.db import packages as stored
 from dsl import packages as dsl_packages
 from dsl.packages import PackageError, Problem
@@ -119,9 +119,9 @@ def store(
         is_public=is_public,
         enabled=enabled,
         digest=opened.package.digest,
-        archive_digest=stored.store(session, opened.archive),
-        logo_digest=None if opened.logo is None else stored.store(session, opened.logo),
-        supplier_logo_digest=None if opened.supplier_logo is None else stored.store(session, opened.supplier_logo),
+        archive_digest=contents.store(session, opened.archive),
+        logo_digest=None if opened.logo is None else contents.store(session, opened.logo),
+        supplier_logo_digest=None if opened.supplier_logo is None else contents.store(session, opened.supplier_logo),
         ui_definition=opened.ui_definition,
     )
     row.categories = list(shelves.values())

@@ -1,19 +1,29 @@
-"""Lists of packages as clients ask for them: filters, search, order and pages. spec/api-v1 §1.11, "List/search"."""
+"""Lists of packages as clients ask for them: filters, search, order, pages, facets. spec/api-v1 §1.11, "List/search".
+
+`find(session, query)` answers from `catalog.db.package_index`. Words are looked for in the original's fields, and a
+match weighs as much as the first field it is in. Where the original would find nothing, words that are nearly there
+are looked for instead (`catalog.db.package_words`).
+"""
 
 from __future__ import annotations
 
+import collections
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+import itertools
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-import sqlalchemy as sa
 from sqlalchemy import orm
 
-from catalog.db.categories import Category
-from catalog.db.packages import ClassDefinition, Package, Tag, package_categories, package_tags
+from catalog.db import package_index, package_words
+from catalog.db.package_index import FIELDS, ORDERS, Entry, Index
+from catalog.db.packages import ACTIVE, YANKED
 
-ORDER = {"name": Package.name, "fqn": Package.fully_qualified_name, "created": Package.created}
-ESCAPE = "\\"
+RELEVANCE = "relevance"  # an order of a search: exact names before beginnings before the rest
+FACETS = ("category", "tag", "type", "author")
+FACET_VALUES = 100  # of each facet, the most frequent ones
+
+Admits = Callable[[Entry], bool]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +35,7 @@ class Query:
     include_public: bool = True
     owned: bool = False
     include_disabled: bool = False
+    include_yanked: bool = True
     ids: Sequence[str] | None = None
     categories: Sequence[str] | None = None
     tags: Sequence[str] | None = None
@@ -38,139 +49,206 @@ class Query:
     descending: bool = False
     limit: int = 20
     marker: str | None = None
+    facets: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """One page. `facets` are `{facet: {value: packages}}` over all pages, None where they were not asked for.
+
+    `similar` says which words were looked for in place of words that are nowhere.
+    """
+
+    entries: Sequence[Entry]
+    total: int | None = None
+    facets: Mapping[str, Mapping[str, int]] | None = None
+    similar: Mapping[str, Sequence[str]] | None = None
 
 
 class UnknownMarker(LookupError):
     """The marker is no package the caller could have seen."""
 
 
-def find(session: orm.Session, query: Query) -> Sequence[Package]:
+def find(session: orm.Session, query: Query) -> Found:
     """One page. Raises `UnknownMarker`."""
-    where = _visible(query) + _filters(query)
-    words = [word for word in (query.search or "").replace(";", ",").split(",") if word.strip()]
-    weight: sa.ColumnElement[int] = sa.literal(0)
-    if words:
-        fields = _search_fields()
-        matches = [sa.or_(*(_contains(field, word.strip()) for word in words)) for field in fields]
-        where.append(sa.or_(*(_in_field(field, condition) for field, condition in zip(fields, matches, strict=True))))
-        ranked = [
-            (_in_field(field, condition), rank)
-            for rank, (field, condition) in enumerate(zip(fields, matches, strict=True))
-        ]
-        weight = sa.case(*ranked, else_=len(fields))
-    keys: list[Any] = [ORDER[name] for name in query.order_by if name in ORDER]
-    statement = sa.select(Package.id).where(*where)
+    index = package_index.current(session)
+    admits = _admits(query)
+    marked = None
     if query.marker is not None:
-        statement = statement.where(_after(session, query, where, weight, keys))
-    order: list[Any] = [weight] if words else []
-    order += [key.desc() if query.descending else key.asc() for key in keys]
-    order.append(Package.id.desc() if query.descending else Package.id.asc())
-    ids = session.scalars(statement.order_by(*order).limit(query.limit)).all()
-    rows = {row.id: row for row in session.scalars(sa.select(Package).where(Package.id.in_(ids)))}
-    return [rows[found] for found in ids]
+        marked = index.places.get(query.marker)
+        if marked is None or not _sees(query, index.entries[marked]):
+            raise UnknownMarker(query.marker)
+    words = [word.strip().lower() for word in (query.search or "").replace(";", ",").split(",") if word.strip()]
+    if words:
+        return _searched(index, query, admits, words, marked)
+    places = _listed(index, query, admits, None if query.facets else marked)
+    if query.facets:
+        every = list(places)
+        rank = index.order(_keys(query)).rank
+        before = _passed(query, rank, marked)
+        return Found(_page(index, (place for place in every if not before(place)), query), *_counted(index, every))
+    return Found(_page(index, places, query))
 
 
-def _after(
-    session: orm.Session,
-    query: Query,
-    where: Sequence[sa.ColumnElement[bool]],
-    weight: sa.ColumnElement[int],
-    keys: Sequence[Any],
-) -> sa.ColumnElement[bool]:
-    """The condition of coming after the marker, its weight in a search included (spec/api-v1 §5 B13, B14)."""
-    marked = session.execute(
-        sa.select(Package.id, weight.label("weight"), *keys).where(*_visible(query), Package.id == query.marker)
-    ).one_or_none()
+def _searched(index: Index, query: Query, admits: Admits, words: Sequence[str], marked: int | None) -> Found:
+    """A page of a search. After a marker that the search does not find comes nothing."""
+    similar: dict[str, Sequence[str]] = {}
+    groups = _groups(index, query, admits, words)
+    first = next(groups, None)
+    if first is None:
+        similar = {word: near for word in words if (near := package_words.near(index, word, admits))}
+        groups = _groups(index, query, admits, [near for several in similar.values() for near in several])
+        first = next(groups, [])
+    places: Iterator[int] = itertools.chain(first, itertools.chain.from_iterable(groups))
+    every: list[int] = []
+    if query.facets:
+        every = list(places)
+        places = iter(every)
+    if marked is not None:
+        places = itertools.islice(itertools.dropwhile(lambda place: place != marked, places), 1, None)
+    page = _page(index, places, query)
+    if not query.facets:
+        return Found(page, similar=similar or None)
+    total, facets = _counted(index, every)
+    return Found(page, total, facets, similar or None)
+
+
+def _groups(index: Index, query: Query, admits: Admits, words: Sequence[str]) -> Iterator[list[int]]:
+    """What a search finds: for each field, in order of weight, those that no earlier field has. None is empty."""
+    within, rank = _narrowed(index, query), index.order(_keys(query)).rank
+    entries = index.entries
+    seen: set[int] = set()
+    for field in FIELDS:
+        texts = index.texts(field)
+        hits: set[int] = set()
+        for word in words:
+            hits |= texts.containing(word)
+        hits -= seen
+        seen |= hits
+        if within is not None:
+            hits &= within
+        admitted = [place for place in hits if admits(entries[place])]
+        if not admitted:
+            continue
+        if query.descending:
+            admitted.sort(key=rank.__getitem__, reverse=True)
+        else:
+            admitted.sort(key=rank.__getitem__)
+        if RELEVANCE in query.order_by:
+            admitted.sort(key=lambda place, field=field: _distance(entries[place], field, words))  # type: ignore[misc]
+        admitted.sort(key=lambda place: entries[place].lifecycle != ACTIVE)
+        yield admitted
+
+
+def _listed(index: Index, query: Query, admits: Admits, marked: int | None) -> Iterator[int]:
+    """What a list without words has, after the marker."""
+    order, within, entries = index.order(_keys(query)), _narrowed(index, query), index.entries
+    if within is not None:
+        places: Iterable[int] = sorted(within, key=order.rank.__getitem__, reverse=query.descending)
+        passed = _passed(query, order.rank, marked)
+        return (place for place in places if admits(entries[place]) and not passed(place))
+    count = len(order.places)
+    start = 0 if marked is None else order.rank[marked] + 1
+    if query.descending:
+        start = count - 1 if marked is None else order.rank[marked] - 1
+        ranks = range(start, -1, -1)
+    else:
+        ranks = range(start, count)
+    return (place for rank in ranks if admits(entries[place := order.places[rank]]))
+
+
+def _passed(query: Query, rank: Sequence[int], marked: int | None) -> Callable[[int], bool]:
+    """Whether a place is the marker's or comes before it."""
     if marked is None:
-        raise UnknownMarker(query.marker)
-    steps: list[tuple[Any, Any, bool]] = [(weight, marked[1], False)]
-    steps += [(key, value, query.descending) for key, value in zip(keys, marked[2:], strict=True)]
-    steps.append((Package.id, marked[0], query.descending))
-    alternatives = []
-    for position, (column, value, descending) in enumerate(steps):
-        same = [earlier == found for earlier, found, _ in steps[:position]]
-        alternatives.append(sa.and_(*same, column < value if descending else column > value))
-    return sa.or_(*alternatives)
+        return lambda _place: False
+    limit = rank[marked]
+    if query.descending:
+        return lambda place: rank[place] >= limit
+    return lambda place: rank[place] <= limit
 
 
-def _visible(query: Query) -> list[sa.ColumnElement[bool]]:
-    where: list[sa.ColumnElement[bool]] = []
-    own = Package.owner_id == query.project_id
+def _page(index: Index, places: Iterable[int], query: Query) -> list[Entry]:
+    return [index.entries[place] for place in itertools.islice(places, query.limit)]
+
+
+def _keys(query: Query) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(key for key in query.order_by if key in ORDERS))
+
+
+def _distance(entry: Entry, field: str, words: Sequence[str]) -> int:
+    """How near the best value is to a word: 0 the same, 1 begins with it, 2 has a word that does, 3 contains it."""
+    best = 3
+    for value in package_index.text_of(entry, field).split("\n"):
+        for word in words:
+            position = value.find(word)
+            if value == word:
+                return 0
+            if position == 0:
+                best = 1
+            elif position > 0 and not value[position - 1].isalnum():
+                best = min(best, 2)
+    return best
+
+
+# --- filters ---------------------------------------------------------------------------------------------------------
+
+
+def _sees(query: Query, entry: Entry) -> bool:
     if query.owned:
-        where.append(own)
-    elif not query.everything:
-        where.append(sa.or_(own, Package.is_public) if query.include_public else own)
-    return where
+        return entry.owner_id == query.project_id
+    if query.everything or entry.owner_id == query.project_id:
+        return True
+    return entry.is_visible_to(query.project_id) and (query.include_public or not entry.is_public)
 
 
-def _filters(query: Query) -> list[sa.ColumnElement[bool]]:
-    where: list[sa.ColumnElement[bool]] = []
-    if not query.include_disabled:
-        where.append(Package.enabled.is_(True))
-    exact = (
-        (Package.fully_qualified_name, query.fqn),
-        (Package.name, query.name),
-        (Package.type, query.type),
-        (Package.version, query.version),
-    )
-    where.extend(column == value for column, value in exact if value is not None)
+def _admits(query: Query) -> Admits:
+    """The conditions that are looked at package by package."""
+
+    def admits(entry: Entry) -> bool:
+        if not (entry.enabled or query.include_disabled):
+            return False
+        if entry.lifecycle == YANKED and not query.include_yanked:
+            return False
+        if query.type is not None and entry.type != query.type:
+            return False
+        if query.version is not None and entry.version != query.version:
+            return False
+        return _sees(query, entry)
+
+    return admits
+
+
+def _narrowed(index: Index, query: Query) -> set[int] | None:
+    """The places that the filters by value leave, None for all."""
+    sets: list[set[int]] = []
     if query.ids is not None:
-        where.append(Package.id.in_(query.ids))
+        sets.append({index.places[id] for id in query.ids if id in index.places})
     if query.categories is not None:
-        where.append(_with_category(Category.name.in_(query.categories)))
+        sets.append(_any_of(index.categories, query.categories))
     if query.tags is not None:
-        where.append(_with_tag(Tag.name.in_(query.tags)))
-    if query.class_name is not None:
-        where.append(_with_class(ClassDefinition.name == query.class_name))
-    return where
+        sets.append(_any_of(index.tags, query.tags))
+    for places, value in ((index.classes, query.class_name), (index.fqns, query.fqn), (index.names, query.name)):
+        if value is not None:
+            sets.append(places.get(value, set()))
+    return set.intersection(*sets) if sets else None
 
 
-Field = orm.InstrumentedAttribute[str] | orm.InstrumentedAttribute[str | None]
+def _any_of(places: Mapping[str, set[int]], values: Sequence[str]) -> set[int]:
+    return set[int]().union(*(places.get(value, set()) for value in values))
 
 
-def _search_fields() -> list[Field]:
-    """In the order of their weight."""
-    return [
-        Package.name,
-        Package.fully_qualified_name,
-        Package.description,
-        Category.name,
-        Tag.name,
-        ClassDefinition.name,
-        Package.author,
-        Package.id,
-        Package.type,
-        Package.owner_id,
-        Package.ui_definition,
-    ]
-
-
-def _in_field(field: Field, condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
-    if field is Category.name:
-        return _with_category(condition)
-    if field is Tag.name:
-        return _with_tag(condition)
-    if field is ClassDefinition.name:
-        return _with_class(condition)
-    return sa.func.coalesce(condition, sa.false())
-
-
-def _contains(field: Field, word: str) -> sa.ColumnElement[bool]:
-    escaped = word.lower()
-    for special in (ESCAPE, "%", "_"):
-        escaped = escaped.replace(special, ESCAPE + special)
-    return sa.func.lower(field).like(f"%{escaped}%", escape=ESCAPE)
-
-
-def _with_category(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
-    members = sa.select(package_categories.c.package_id).join(Category, Category.id == package_categories.c.category_id)
-    return Package.id.in_(members.where(condition))
-
-
-def _with_tag(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
-    members = sa.select(package_tags.c.package_id).join(Tag, Tag.id == package_tags.c.tag_id)
-    return Package.id.in_(members.where(condition))
-
-
-def _with_class(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
-    return Package.id.in_(sa.select(ClassDefinition.package_id).where(condition))
+def _counted(index: Index, places: Sequence[int]) -> tuple[int, Mapping[str, Mapping[str, int]]]:
+    """How many packages there are, and of these with each category, tag, type and author."""
+    entries = [index.entries[place] for place in places]
+    shelves, tags = operator.attrgetter("categories"), operator.attrgetter("tags")
+    counts = (
+        collections.Counter(itertools.chain.from_iterable(map(shelves, entries))),
+        collections.Counter(itertools.chain.from_iterable(map(tags, entries))),
+        collections.Counter(entry.type for entry in entries),
+        collections.Counter(entry.author for entry in entries),
+    )
+    listed = {}
+    for facet, counter in zip(FACETS, counts, strict=True):
+        frequent = sorted(counter.items(), key=lambda item: (-item[1], item[0]))
+        listed[facet] = dict(frequent[:FACET_VALUES])
+    return len(entries), listed

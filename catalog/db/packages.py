@@ -1,21 +1,27 @@
-"""Packages: their metadata, and their archives and logos in a content-addressed store. spec/api-v1 §1.11, §3.
+"""Packages: what is known of them, who may use them, and where their archives and logos are. spec/api-v1 §1.11, §3.
 
-Content is kept once per SHA-256, however many packages carry it, and is read only where it is asked for: listing
-packages never loads an archive. Queries for lists and search are in `catalog.db.package_search`.
+Archives and logos are content (`catalog.db.contents`), kept once however many packages carry them. Lists and searches
+are answered by `catalog.db.package_index`, which every change of a package tells by raising the catalog's generation.
 """
 
 from __future__ import annotations
 
 import datetime
-import hashlib
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import orm
+from sqlalchemy import event, orm
 
-from catalog.db import base
+from catalog.db import base, contents
 from catalog.db.categories import Category
+
+ACTIVE = "active"
+DEPRECATED = "deprecated"  # still to be had, after all others
+YANKED = "yanked"  # for those only whose locks name it
+LIFECYCLES = (ACTIVE, DEPRECATED, YANKED)
+TERMS_LIMIT = 16 << 10  # characters of the words of a form that searches find
 
 package_categories = sa.Table(
     "package_categories",
@@ -29,17 +35,6 @@ package_tags = sa.Table(
     sa.Column("package_id", base.Identifier, sa.ForeignKey("packages.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("tag_id", base.Identifier, sa.ForeignKey("tags.id"), primary_key=True, index=True),
 )
-
-
-class Content(base.Base):
-    """Bytes under the SHA-256 of themselves."""
-
-    __tablename__ = "contents"
-
-    digest: orm.Mapped[str] = orm.mapped_column(sa.String(64), primary_key=True)
-    size: orm.Mapped[int] = orm.mapped_column(sa.BigInteger)
-    data: orm.Mapped[bytes] = orm.mapped_column(base.Blob, deferred=True)
-    created: orm.Mapped[datetime.datetime] = orm.mapped_column(base.Timestamp, default=base.now)
 
 
 class Tag(base.Base):
@@ -71,6 +66,7 @@ class Package(base.Base):
         sa.Index(None, "name", "id"),
         sa.Index(None, "owner_id"),
         sa.Index(None, "is_public"),
+        sa.Index(None, "changed"),
     )
 
     id: orm.Mapped[str] = orm.mapped_column(base.Identifier, primary_key=True, default=base.new_id)
@@ -93,6 +89,10 @@ class Package(base.Base):
         sa.String(64), sa.ForeignKey("contents.digest"), index=True
     )
     ui_definition: orm.Mapped[str | None] = orm.mapped_column(base.LongText, deferred=True)
+    terms: orm.Mapped[str | None] = orm.mapped_column(base.LongText, deferred=True)  # the form's words, for searches
+    lifecycle: orm.Mapped[str] = orm.mapped_column(sa.String(16), default=ACTIVE, server_default=ACTIVE)
+    lifecycle_reason: orm.Mapped[str | None] = orm.mapped_column(sa.String(1000))
+    changed: orm.Mapped[int] = orm.mapped_column(sa.BigInteger, default=0, server_default="0")  # in which generation
     created: orm.Mapped[datetime.datetime] = orm.mapped_column(base.Timestamp, default=base.now)
     updated: orm.Mapped[datetime.datetime] = orm.mapped_column(base.Timestamp, default=base.now, onupdate=base.now)
 
@@ -105,6 +105,27 @@ class Package(base.Base):
     )
 
 
+class PackageShare(base.Base):
+    """A package that a project may use although it is another one's."""
+
+    __tablename__ = "package_shares"
+
+    package_id: orm.Mapped[str] = orm.mapped_column(
+        base.Identifier, sa.ForeignKey("packages.id", ondelete="CASCADE"), primary_key=True
+    )
+    project_id: orm.Mapped[str] = orm.mapped_column(sa.String(64), primary_key=True, index=True)
+    created: orm.Mapped[datetime.datetime] = orm.mapped_column(base.Timestamp, default=base.now)
+
+
+class Generation(base.Base):
+    """How often something changed: one row per thing that is kept in memory elsewhere."""
+
+    __tablename__ = "generations"
+
+    name: orm.Mapped[str] = orm.mapped_column(sa.String(32), primary_key=True)
+    value: orm.Mapped[int] = orm.mapped_column(sa.BigInteger)
+
+
 def get(session: orm.Session, package_id: str) -> Package | None:
     """The package, or None."""
     return session.get(Package, package_id)
@@ -112,27 +133,10 @@ def get(session: orm.Session, package_id: str) -> Package | None:
 
 def content(session: orm.Session, package_id: str) -> bytes:
     """The package's archive, byte for byte as it was stored. Raises `LookupError` for an unknown package."""
-    query = sa.select(Content.data).join(Package, Package.archive_digest == Content.digest)
-    data = session.scalar(query.where(Package.id == package_id))
-    if data is None:
-        raise LookupError(f"package {package_id}: expected a stored package, found none of this id")
-    return data
-
-
-def stored(session: orm.Session, digest: str | None) -> bytes | None:
-    """The content under a digest, or None."""
+    digest = session.scalar(sa.select(Package.archive_digest).where(Package.id == package_id))
     if digest is None:
-        return None
-    return session.scalar(sa.select(Content.data).where(Content.digest == digest))
-
-
-def store(session: orm.Session, data: bytes) -> str:
-    """Keeps `data`, once; its SHA-256 in hex."""
-    digest = hashlib.sha256(data).hexdigest()
-    if session.scalar(sa.select(Content.digest).where(Content.digest == digest)) is None:
-        session.add(Content(digest=digest, size=len(data), data=data))
-        session.flush()
-    return digest
+        raise LookupError(f"package {package_id}: expected a stored package, found none of this id")
+    return contents.read(session, digest)
 
 
 def tags_named(session: orm.Session, names: Iterable[str]) -> list[Tag]:
@@ -147,28 +151,74 @@ def tags_named(session: orm.Session, names: Iterable[str]) -> list[Tag]:
     return [found[name] for name in wanted]
 
 
-def versions_visible(session: orm.Session, project_id: str, names: Iterable[str] | None = None) -> Sequence[Package]:
-    """Every enabled package version the project can use (its own and the public ones), of these names or of all."""
-    query = sa.select(Package).where(visible_to(project_id), Package.enabled)
+def versions_visible(
+    session: orm.Session, project_id: str, names: Iterable[str] | None = None, held: Collection[str] = ()
+) -> Sequence[Package]:
+    """Every version the project can newly use, of these names or of all, and those of the ids `held` although yanked.
+
+    A project can use what is its own, public or shared with it, enabled, and not yanked.
+    """
+    query = sa.select(Package).where(visible_to(project_id), _offered(held))
     if names is not None:
         query = query.where(Package.fully_qualified_name.in_(list(names)))
     return session.scalars(query.order_by(Package.fully_qualified_name, Package.created, Package.id)).all()
 
 
-def defining(session: orm.Session, project_id: str, class_names: Iterable[str]) -> Sequence[Package]:
-    """Every enabled package version visible to the project that defines one of these classes."""
+def defining(
+    session: orm.Session, project_id: str, class_names: Iterable[str], held: Collection[str] = ()
+) -> Sequence[Package]:
+    """Every version as of `versions_visible` that defines one of these classes."""
     wanted = list(class_names)
     query = (
         sa.select(Package)
-        .where(visible_to(project_id), Package.enabled)
+        .where(visible_to(project_id), _offered(held))
         .where(Package.class_definitions.any(ClassDefinition.name.in_(wanted)))
     )
     return session.scalars(query.order_by(Package.fully_qualified_name, Package.created, Package.id)).all()
 
 
 def visible_to(project_id: str) -> sa.ColumnElement[bool]:
-    """The condition that a project may use a package: its own, or public."""
-    return sa.or_(Package.owner_id == project_id, Package.is_public)
+    """The condition that a project may see a package: its own, public, or shared with it."""
+    shared = sa.select(PackageShare.package_id).where(PackageShare.project_id == project_id)
+    return sa.or_(Package.owner_id == project_id, Package.is_public, Package.id.in_(shared))
+
+
+def is_visible(session: orm.Session, package: Package, project_id: str) -> bool:
+    """Whether a project may see the package."""
+    if package.is_public or package.owner_id == project_id:
+        return True
+    return session.get(PackageShare, (package.id, project_id)) is not None
+
+
+def shares(session: orm.Session, package_id: str) -> Sequence[PackageShare]:
+    """With which projects a package is shared, by their ids."""
+    query = sa.select(PackageShare).where(PackageShare.package_id == package_id)
+    return session.scalars(query.order_by(PackageShare.project_id)).all()
+
+
+def share(session: orm.Session, package: Package, project_id: str) -> PackageShare:
+    """Lets a project use the package; that it may already changes nothing."""
+    row = session.get(PackageShare, (package.id, project_id))
+    if row is None:
+        row = PackageShare(package_id=package.id, project_id=project_id)
+        session.add(row)
+        session.flush()
+    return row
+
+
+def unshare(session: orm.Session, package: Package, project_id: str) -> bool:
+    """Ends that a project may use the package: whether it might before."""
+    row = session.get(PackageShare, (package.id, project_id))
+    if row is None:
+        return False
+    session.delete(row)
+    session.flush()
+    return True
+
+
+def _offered(held: Collection[str]) -> sa.ColumnElement[bool]:
+    fresh = Package.lifecycle != YANKED
+    return sa.and_(Package.enabled, sa.or_(fresh, Package.id.in_(held)) if held else fresh)
 
 
 def owned(session: orm.Session, project_id: str, name: str, version: str | None = None) -> Sequence[Package]:
@@ -206,8 +256,80 @@ def delete(session: orm.Session, package: Package) -> None:
     digests = {package.archive_digest, package.logo_digest, package.supplier_logo_digest} - {None}
     session.delete(package)
     session.flush()
-    columns = (Package.archive_digest, Package.logo_digest, Package.supplier_logo_digest)
     for digest in digests:
-        used = sa.select(Package.id).where(sa.or_(*(column == digest for column in columns))).limit(1)
-        if session.scalar(used) is None:
-            session.execute(sa.delete(Content).where(Content.digest == digest))
+        assert digest is not None
+        if not is_content_used(session, digest):
+            contents.remove(session, digest)
+
+
+def is_content_used(session: orm.Session, digest: str) -> bool:
+    """Whether a package carries this content."""
+    columns = (Package.archive_digest, Package.logo_digest, Package.supplier_logo_digest)
+    used = sa.select(Package.id).where(sa.or_(*(column == digest for column in columns))).limit(1)
+    return session.scalar(used) is not None
+
+
+def words_of(text: str | None) -> str | None:
+    """The different words of a text, in lower case and order, as far as searches go; None without a text."""
+    if not text:
+        return None
+    return " ".join(sorted(set(re.findall(r"[\w.-]{2,}", text.lower()))))[:TERMS_LIMIT]
+
+
+# --- telling the index -----------------------------------------------------------------------------------------------
+
+CHANGES = "catalog.db.packages.changes"  # in a session's `info`: ids of the packages it changed
+PACKAGES = "packages"  # the name of the generation
+
+
+def generation(session: orm.Session) -> int:
+    """How often packages changed in this database: equal numbers, equal packages."""
+    return session.connection().scalar(_GENERATION) or 0
+
+
+_GENERATION = sa.select(Generation.value).where(Generation.name == PACKAGES)
+
+
+@event.listens_for(orm.Session, "before_flush")
+def _note_changes(session: orm.Session, _context: Any, _instances: Any) -> None:
+    """Gathers which packages the transaction changes, and finds the words of new ones' forms."""
+    noted = session.info.get(CHANGES)
+    for row in (*session.new, *session.dirty, *session.deleted):
+        if isinstance(row, Package):
+            row.id = row.id or base.new_id()
+            if row in session.new:
+                row.terms = words_of(row.ui_definition)
+            changed = row.id
+        elif isinstance(row, PackageShare):
+            changed = row.package_id
+        else:
+            continue
+        noted = session.info.setdefault(CHANGES, set()) if noted is None else noted
+        noted.add(changed)
+
+
+@event.listens_for(orm.Session, "before_commit")
+def _raise_generation(session: orm.Session) -> None:
+    """Counts the change, as the last thing of the transaction: the row is locked no longer than the commit takes.
+
+    So generations become visible in their order, and whoever reads one sees every change up to it.
+    """
+    session.flush()
+    changed = session.info.pop(CHANGES, None)
+    if not changed:
+        return
+    raised = sa.update(Generation).where(Generation.name == PACKAGES).values(value=Generation.value + 1)
+    connection = session.connection()
+    if connection.execute(raised).rowcount == 0:
+        connection.execute(sa.insert(Generation).values(name=PACKAGES, value=1))
+    value = connection.scalar(_GENERATION)
+    ids = sorted(changed)
+    same = {Package.updated: Package.updated}  # which would be set to now otherwise
+    for start in range(0, len(ids), 500):
+        some = Package.id.in_(ids[start : start + 500])
+        connection.execute(sa.update(Package).where(some).values({Package.changed: value, **same}))
+
+
+@event.listens_for(orm.Session, "after_rollback")
+def _forget_changes(session: orm.Session) -> None:
+    session.info.pop(CHANGES, None)

@@ -14,7 +14,13 @@ INTERFACES = ("public", "internal", "admin")
 
 def root_url(conf: cfg.ConfigOpts, environ: Mapping[str, Any]) -> str:
     """Where the service is reached, without a slash at its end: as configured, or as this request reached it."""
-    return str(conf.api.public_url or webob.Request(dict(environ)).host_url).rstrip("/")
+    return str(conf.api.public_url or _host_url(environ)).rstrip("/")
+
+
+def _host_url(environ: Mapping[str, Any]) -> str:
+    """As webob finds it, which takes a copy: the original shall not be marked by it."""
+    keys = ("wsgi.url_scheme", "HTTP_HOST", "SERVER_NAME", "SERVER_PORT")
+    return str(webob.Request({key: environ[key] for key in keys if key in environ}).host_url)
 
 
 def services(root: str, region: str) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ Headers by these names that a client sends are removed first: only identity may 
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any
 
@@ -73,6 +74,9 @@ class EmbeddedAuth:
         self._app = app
         self._conf = conf
         self._database = database
+        self._services = functools.lru_cache(maxsize=100)(
+            lambda root: json.dumps(catalog.services(root, conf.identity.region))
+        )
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         for claim in CLAIMS:
@@ -90,7 +94,7 @@ class EmbeddedAuth:
 
     def _claims(self, environ: dict[str, Any], login: tokens.Login) -> dict[str, str]:
         assert login.project is not None
-        services = catalog.services(catalog.root_url(self._conf, environ), self._conf.identity.region)
+        root = catalog.root_url(self._conf, environ)
         return {
             "IDENTITY_STATUS": "Confirmed",
             "USER_ID": login.user.id,
@@ -104,7 +108,7 @@ class EmbeddedAuth:
             "TENANT_ID": login.project.id,
             "TENANT_NAME": login.project.name,
             "ROLES": ",".join(login.roles),
-            "SERVICE_CATALOG": json.dumps(services),
+            "SERVICE_CATALOG": self._services(root),
         }
 
 

@@ -51,20 +51,19 @@ def issue(
     )
     session.add(row)
     session.flush()
-    return text, _login(session, row, user, project)
+    roles = identity.roles(session, user.id, project.id) if project else []
+    return text, _login(row, user, project, roles)
 
 
 def look_up(session: orm.Session, text: str) -> Login | None:
     """What the token says; None for an unknown, expired or revoked one, and when its user lost every role since."""
-    row = session.get(identity.Token, _digest(text))
-    if row is None or row.expires <= base.now():
+    found = identity.of_token(session, _digest(text))
+    if found is None:
         return None
-    user = identity.user(session, id=row.user_id)
-    project = identity.project(session, id=row.project_id) if row.project_id else None
-    if user is None or not user.enabled:
+    row, user, project, roles = found
+    if row.expires <= base.now() or not user.enabled or (project is not None and not roles):
         return None
-    login = _login(session, row, user, project)
-    return login if project is None or login.roles else None
+    return _login(row, user, project, roles)
 
 
 def revoke(session: orm.Session, login: Login) -> None:
@@ -74,8 +73,7 @@ def revoke(session: orm.Session, login: Login) -> None:
         session.delete(row)
 
 
-def _login(session: orm.Session, row: identity.Token, user: identity.User, project: identity.Project | None) -> Login:
-    roles = identity.roles(session, user.id, project.id) if project else []
+def _login(row: identity.Token, user: identity.User, project: identity.Project | None, roles: list[str]) -> Login:
     return Login(row.digest, user, project, tuple(roles), tuple(row.methods), row.audit_id, row.issued, row.expires)
 
 

@@ -7,6 +7,7 @@ name have the defaults registered here.
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -50,11 +51,28 @@ def list_rules() -> list[policy.RuleDefault]:
     return list(itertools.chain.from_iterable(module.RULES for module in modules))
 
 
+RELOAD_SECONDS = 1.0  # a change of the operator's file is noticed within
+
+
+class _Enforcer(policy.Enforcer):
+    """oslo.policy's, which looks for a changed file once a second and not with every decision."""
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        super().__init__(conf)
+        self._looked = float("-inf")
+
+    def load_rules(self, force_reload: bool = False) -> None:
+        now = time.monotonic()
+        if force_reload or now - self._looked >= RELOAD_SECONDS:
+            super().load_rules(force_reload)
+            self._looked = now
+
+
 class Policy:
     """The rules in force: the defaults, changed by the operator's policy file (`[oslo_policy] policy_file`)."""
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
-        self._enforcer = policy.Enforcer(conf)
+        self._enforcer = _Enforcer(conf)
         self._enforcer.register_defaults(list_rules())
         self._enforcer.load_rules()
 

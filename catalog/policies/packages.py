@@ -8,13 +8,14 @@ RULES = (
     rule(
         "get_package",
         ANYBODY,
-        "List, search and show packages, their forms, logos and dependencies.",
+        "List, search and show packages, their forms, logos, dependencies and dependents.",
         ("GET", "/v1/catalog/packages"),
         ("GET", "/v1/catalog/packages/{package_id}"),
         ("GET", "/v1/catalog/packages/{package_id}/ui"),
         ("GET", "/v1/catalog/packages/{package_id}/logo"),
         ("GET", "/v1/catalog/packages/{package_id}/supplier_logo"),
         ("GET", "/v1/catalog/packages/{package_id}/dependencies"),
+        ("GET", "/v1/catalog/packages/{package_id}/dependents"),
     ),
     rule(
         "upload_package",
@@ -24,6 +25,20 @@ RULES = (
         ("POST", "/v1/catalog/imports"),
     ),
     rule("modify_package", WRITER, "Change a package's data.", ("PATCH", "/v1/catalog/packages/{package_id}")),
+    rule(
+        "change_package_lifecycle",
+        WRITER,
+        "Deprecate, yank and restore a version of a package.",
+        ("PUT", "/v1/catalog/packages/{package_id}/lifecycle"),
+    ),
+    rule(
+        "share_package",
+        WRITER,
+        "Share one's own package with chosen projects.",
+        ("GET", "/v1/catalog/packages/{package_id}/shares"),
+        ("PUT", "/v1/catalog/packages/{package_id}/shares/{project_id}"),
+        ("DELETE", "/v1/catalog/packages/{package_id}/shares/{project_id}"),
+    ),
     rule("delete_package", WRITER, "Delete a package.", ("DELETE", "/v1/catalog/packages/{package_id}")),
     rule("download_package", ANYBODY, "Download an archive.", ("GET", "/v1/catalog/packages/{package_id}/download")),
     rule(

@@ -16,7 +16,8 @@ from catalog_cloud import CORE, Cloud, archive_of, package_files, zipped
 
 from catalog import imports, packages
 from catalog.db.base import Database
-from catalog.db.packages import Content, Package
+from catalog.db.contents import Content
+from catalog.db.packages import Package
 from catalog.repositories import layout
 from catalog.repositories.build import build
 from catalog.repositories.transport import Directory, NotThere, RepositoryError, Web, is_public

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import logging
+import json
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,38 +12,42 @@ from sqlalchemy import orm
 
 from catalog import dependencies
 from catalog import packages as importing
-from catalog.api import bodies, errors
-from catalog.api.request import Request, check_text
+from catalog.api import errors
+from catalog.api.request import Request
 from catalog.api.timestamps import timestamp
-from catalog.api.v1 import package_changes
-from catalog.db import package_search
+from catalog.api.v1 import package_changes, package_lists, package_uploads
+from catalog.db import contents, package_index, package_search
 from catalog.db import packages as stored
+from catalog.db.package_index import Entry
 from catalog.db.packages import Package
 from dsl.packages import PackageError
 
-LOG = logging.getLogger(__name__)
-SINGLE_FILTERS = ("fqn", "name", "class_name", "search", "version")
+JSON = "application/json"
 
 
 def list_all(request: Request) -> Any:
     """GET /catalog/packages."""
     request.authorize("get_package")
-    query = _query(request)
+    query = package_lists.query_of(request)
     with request.database.reading() as session:
         try:
-            rows = package_search.find(session, query)
+            found = package_search.find(session, query)
         except package_search.UnknownMarker:
             raise errors.NotFound(f"marker: there is no package {query.marker}")
-        answer: dict[str, Any] = {"packages": [shown(row) for row in rows]}
-        if len(rows) == query.limit:
-            answer["next_marker"] = rows[-1].id
-        return answer
+    more: dict[str, Any] = {}
+    if len(found.entries) == query.limit:
+        more["next_marker"] = found.entries[-1].id
+    if found.facets is not None:
+        more |= {"total": found.total, "facets": found.facets}
+    if found.similar is not None:
+        more["similar"] = found.similar
+    return _octets(_joined(found.entries, more), JSON)
 
 
 def upload(request: Request) -> Any:
     """POST /catalog/packages: an archive and, in another part, `{"categories", "tags", "is_public", "enabled"}`."""
     request.authorize("upload_package")
-    data, fields = _parts(request)
+    data, fields = package_uploads.parts_of(request)
     if fields.get("is_public"):
         request.authorize("publicize_package")
     limits = importing.limits_of(request.config)
@@ -65,13 +70,20 @@ def upload(request: Request) -> Any:
             raise errors.Conflict(str(failure))
         except importing.UnknownCategory as failure:
             raise errors.BadRequest(str(failure))
-        return shown(row)
+        return shown(package_index.entry_of(row))
 
 
 def show(request: Request) -> Any:
     """GET /catalog/packages/P."""
+    package_id = request.values["package"]
+    request.authorize("get_package", package_id=package_id)
     with request.database.reading() as session:
-        return shown(visible(request, session, "get_package"))
+        entry = package_index.current(session).by_id.get(package_id)
+    if entry is None:
+        raise errors.NotFound(f"Package id:{package_id} not found")
+    if not (request.caller.is_admin or entry.is_visible_to(request.caller.project_id)):
+        raise _foreign(request, package_id)
+    return _octets(_text(entry), JSON)
 
 
 def show_ui(request: Request) -> Any:
@@ -84,67 +96,58 @@ def show_ui(request: Request) -> Any:
 def show_logo(request: Request) -> Any:
     """GET /catalog/packages/P/logo: the image's bytes, none without one."""
     with request.database.reading() as session:
-        return _octets(stored.stored(session, visible(request, session, "get_package").logo_digest))
+        return _octets(_content(session, visible(request, session, "get_package").logo_digest))
 
 
 def show_supplier_logo(request: Request) -> Any:
     """GET /catalog/packages/P/supplier_logo: the image's bytes, none without one."""
     with request.database.reading() as session:
-        return _octets(stored.stored(session, visible(request, session, "get_package").supplier_logo_digest))
+        return _octets(_content(session, visible(request, session, "get_package").supplier_logo_digest))
 
 
 def download(request: Request) -> Any:
     """GET /catalog/packages/P/download: the archive as it was stored."""
     with request.database.reading() as session:
         row = visible(request, session, "download_package")
-        return _octets(stored.stored(session, row.archive_digest))
+        return _octets(_content(session, row.archive_digest))
 
 
 def show_dependencies(request: Request) -> Any:
     """GET /catalog/packages/P/dependencies: `{"tree": {"fqn", "version", "packages"}, "lock"}`."""
     with request.database.reading() as session:
         row = visible(request, session, "get_package")
-        available = dependencies.Stored(session, request.caller.project_id)
+        available = dependencies.Stored(session, request.caller.project_id, held=[row.id])
         need = dependencies.Need(row.fully_qualified_name, dependencies.exactly(row.version), (), frozenset([row.id]))
         try:
             solution = dependencies.resolve([need], available)
         except dependencies.Unresolvable as failure:
-            raise errors.Conflict(str(failure))
+            raise errors.Conflict(str(failure), details=failure.details)
         tree = dependencies.tree(row.fully_qualified_name, solution)
         return {"tree": tree, "lock": dependencies.as_lock(solution, available)}
 
 
 def delete(request: Request) -> Any:
     """DELETE /catalog/packages/P."""
-    package_id = request.values["package"]
-    request.authorize("delete_package", package_id=package_id)
     with request.database.transaction() as session:
-        row = visible(request, session, None)
-        if row.is_public:
-            request.authorize("manage_public_package", package_id=package_id)
-        _own(request, row)
-        stored.delete(session, row)
+        stored.delete(session, owned(request, session, "delete_package"))
 
 
 def change(request: Request) -> Any:
     """PATCH /catalog/packages/P with a JSON patch of its data."""
     changes = package_changes.read(request.body)
     package_id = request.values["package"]
-    request.authorize("modify_package", package_id=package_id)
     with request.database.transaction() as session:
-        row = visible(request, session, None)
-        if row.is_public:
-            request.authorize("manage_public_package", package_id=package_id)
+        row = owned(request, session, "modify_package", own=False)
         if any(each.path == "is_public" and each.value for each in changes) and not row.is_public:
             request.authorize("publicize_package", package_id=package_id)
-        _own(request, row)
+        check_owner(request, row)
         for each in changes:
             package_changes.apply(session, row, each)
         try:
             session.flush()
         except sa.exc.IntegrityError:
             raise errors.Conflict("The tag was made by another request meanwhile. Repeat the change.")
-        return shown(row)
+        return shown(package_index.entry_of(row))
 
 
 def visible(request: Request, session: orm.Session, rule: str | None) -> Package:
@@ -155,168 +158,77 @@ def visible(request: Request, session: orm.Session, rule: str | None) -> Package
     row = stored.get(session, package_id)
     if row is None:
         raise errors.NotFound(f"Package id:{package_id} not found")
-    if not (request.caller.is_admin or row.is_public or row.owner_id == request.caller.project_id):
-        raise errors.Forbidden(f"Package {package_id} is not owned by project {request.caller.project_id}")
+    if not (request.caller.is_admin or stored.is_visible(session, row, request.caller.project_id)):
+        raise _foreign(request, package_id)
     return row
 
 
-def shown(row: Package) -> dict[str, Any]:
+def owned(request: Request, session: orm.Session, rule: str, *, own: bool = True) -> Package:
+    """The package of the path for changing it: policy, 404, 403 where it is not the caller's to change."""
+    package_id = request.values["package"]
+    request.authorize(rule, package_id=package_id)
+    row = visible(request, session, None)
+    if row.is_public:
+        request.authorize("manage_public_package", package_id=package_id)
+    if own:
+        check_owner(request, row)
+    return row
+
+
+def check_owner(request: Request, row: Package) -> None:
+    """Raises `errors.Forbidden` unless the package is the caller's project's, or the caller an administrator."""
+    if not (request.caller.is_admin or row.owner_id == request.caller.project_id):
+        raise _foreign(request, row.id)
+
+
+def shown(entry: Entry) -> dict[str, Any]:
     """A package as clients see it."""
     return {
-        "id": row.id,
-        "name": row.name,
-        "fully_qualified_name": row.fully_qualified_name,
-        "version": row.version,
-        "type": row.type,
-        "description": row.description,
-        "author": row.author,
-        "supplier": row.supplier or {},
-        "owner_id": row.owner_id,
-        "is_public": row.is_public,
-        "enabled": row.enabled,
-        "categories": sorted(category.name for category in row.categories),
-        "tags": sorted(tag.name for tag in row.tags),
-        "class_definitions": sorted(definition.name for definition in row.class_definitions),
-        "require": row.require,
-        "digest": row.digest,
-        "created": timestamp(row.created),
-        "updated": timestamp(row.updated),
+        "id": entry.id,
+        "name": entry.name,
+        "fully_qualified_name": entry.fqn,
+        "version": entry.version,
+        "type": entry.type,
+        "description": entry.description,
+        "author": entry.author,
+        "supplier": entry.supplier or {},
+        "owner_id": entry.owner_id,
+        "is_public": entry.is_public,
+        "enabled": entry.enabled,
+        "lifecycle": entry.lifecycle,
+        "lifecycle_reason": entry.lifecycle_reason,
+        "categories": entry.categories,
+        "tags": entry.tags,
+        "class_definitions": entry.classes,
+        "require": entry.require,
+        "digest": entry.digest,
+        "created": timestamp(entry.created),
+        "updated": timestamp(entry.updated),
     }
 
 
-def _own(request: Request, row: Package) -> None:
-    if not (request.caller.is_admin or row.owner_id == request.caller.project_id):
-        raise errors.Forbidden(f"Package {row.id} is not owned by project {request.caller.project_id}")
+def _text(entry: Entry) -> bytes:
+    """The answer for a package, which is kept with its entry."""
+    if not entry.shown:
+        entry.shown.append(json.dumps(shown(entry)).encode())
+    return entry.shown[0]
 
 
-def _octets(data: bytes | None) -> webob.Response:
-    return webob.Response(body=data or b"", content_type="application/octet-stream", charset=None)
+def _joined(entries: Sequence[Entry], more: dict[str, Any]) -> bytes:
+    """`{"packages": [...], ...}` of answers that are made already."""
+    body = b'{"packages": [' + b", ".join(map(_text, entries)) + b"]"
+    if more:
+        return body + b", " + json.dumps(more).encode()[1:]
+    return body + b"}"
 
 
-# --- what a list is asked for ----------------------------------------------------------------------------------------
+def _foreign(request: Request, package_id: str) -> errors.Forbidden:
+    return errors.Forbidden(f"Package {package_id} is not owned by project {request.caller.project_id}")
 
 
-def _query(request: Request) -> package_search.Query:
-    params = request.params
-    for name, value in params.items():
-        check_text(value, name)
-    catalog = request.flag("catalog")
-    single = {name: params.getall(name)[-1] for name in SINGLE_FILTERS if params.getall(name)}
-    order = [name for name in params.getall("order_by") if name in package_search.ORDER]
-    direction = params.get("sort_dir", "asc").lower()
-    if direction.partition("-")[0] not in ("asc", "desc"):
-        raise errors.BadRequest(f"sort_dir: expected asc or desc, found {direction[:40]}")
-    public = catalog or request.services.policy.allows(request.caller, "manage_public_package")
-    return package_search.Query(
-        project_id=request.caller.project_id,
-        everything=request.caller.is_admin and not catalog,
-        include_public=public,
-        owned=request.flag("owned"),
-        include_disabled=request.flag("include_disabled"),
-        ids=_several(params.getall("id")),
-        categories=_several(params.getall("category")),
-        tags=_several(params.getall("tag")),
-        type=params["type"].title() if params.get("type") else None,
-        order_by=order if params.getall("order_by") else ("name",),
-        descending=direction.startswith("desc"),
-        limit=_limit(request),
-        marker=params.get("marker") or None,
-        **single,
-    )
+def _content(session: orm.Session, digest: str | None) -> bytes:
+    return b"" if digest is None else contents.read(session, digest)
 
 
-def _limit(request: Request) -> int:
-    options = request.config.api
-    text = request.params.get("limit")
-    if text is None:
-        return min(options.page_default, options.page_limit)
-    if not (text.isascii() and text.isdigit() and int(text[:9]) > 0):
-        raise errors.BadRequest(f"limit: expected a number above 0, found {text[:40]!r}")
-    return min(int(text[:9]), options.page_limit)
-
-
-def _several(values: list[str]) -> list[str] | None:
-    """The values of a repeatable filter; one `in:` list stands for several (spec/api-v1 §1.11)."""
-    if not values:
-        return None
-    if len(values) > 1 or not values[0].startswith("in:"):
-        return values
-    try:
-        return split_quoted(values[0][3:])
-    except ValueError as failure:
-        LOG.warning("filter %r is ignored: %s", values[0][:200], failure)
-        return None
-
-
-def split_quoted(text: str) -> list[str]:
-    """`a,"b,c"` as its values; in double quotes commas are literal and a backslash protects a quote.
-
-    Raises `ValueError` for quotes that do not fit.
-    """
-    values: list[str] = []
-    rest = text
-    while rest:
-        if rest.startswith('"'):
-            value, rest = _quoted(rest[1:])
-        else:
-            value, comma, rest = rest.partition(",")
-            if '"' in value:
-                raise ValueError("a quote inside an unquoted value")
-            rest = comma + rest
-        values.append(value)
-        if rest and not rest.startswith(","):
-            raise ValueError("something between a closing quote and the next comma")
-        rest = rest[1:]
-    return values
-
-
-def _quoted(text: str) -> tuple[str, str]:
-    value = ""
-    position = 0
-    while position < len(text):
-        if text[position : position + 2] == '\\"':
-            value += '"'
-            position += 2
-        elif text[position] == '"':
-            return value, text[position + 1 :]
-        else:
-            value += text[position]
-            position += 1
-    raise ValueError("a quote that is not closed")
-
-
-# --- what is uploaded ------------------------------------------------------------------------------------------------
-
-
-def _parts(request: Request) -> tuple[bytes, dict[str, Any]]:
-    """The archive and the checked fields of a multipart body. Raises `errors.BadRequest`."""
-    parts = list(request.web.POST.items())
-    if len({name for name, _ in parts}) > 2 or len(parts) > 2:
-        raise errors.BadRequest("Request body: expected a part with the package and at most one with its data")
-    data: bytes | None = None
-    fields: dict[str, Any] = {}
-    for _name, value in parts:
-        if hasattr(value, "file"):
-            limit = request.config.packages.size_limit * importing.MIB
-            value.file.seek(0)  # a handler that is run again reads again
-            data = value.file.read(limit + 1)
-            if len(data) > limit:
-                raise errors.BadRequest(f"Package file: expected at most {limit >> 20} MiB, found more")
-        else:
-            fields = _fields(value)
-    if data is None:
-        raise errors.BadRequest("Request body: expected a part with the package file (with a file name), found none")
-    if not data:
-        raise errors.BadRequest("Package file: expected a zip archive, found an empty file")
-    return data, fields
-
-
-def _fields(text: str) -> dict[str, Any]:
-    try:
-        value = bodies.parse(text.encode())
-    except (errors.BadRequest, UnicodeError):
-        return {}
-    if not isinstance(value, dict):
-        return {}
-    package_changes.check_fields(value)
-    return value
+def _octets(data: bytes, kind: str = "application/octet-stream") -> webob.Response:
+    return webob.Response(body=data, content_type=kind, charset=None)
