@@ -17,7 +17,7 @@ from dsl.compiler.rehearsal import rehearse
 from dsl.compiler.scopes import Scope, python_name
 from dsl.compiler.segments import Parts, Segment, compiled
 from dsl.compiler.statements import COUNTER, Place, StatementCompiler, count_step, names_bound
-from dsl.compiler.unit import Unit
+from dsl.compiler.unit import Unit, is_constant
 from dsl.errors import Problem, SyntaxProblem, Thrown
 from dsl.packages import NO_DEFAULT, ArgumentDeclaration, ClassDeclaration, MethodDeclaration, PropertyDeclaration
 from dsl.syntax import Expression, Location
@@ -42,6 +42,7 @@ class PropertyCode:
     declaration: PropertyDeclaration
     contract: Contract
     default: str | None
+    is_constant: bool = False  # the default holds no expression
 
     @property
     def fast(self) -> str | None:
@@ -116,7 +117,7 @@ class _ClassCompiler:
             default = self._value(declaration.default, declaration.location, declaration.usage != "Static")
         meta = self._metadata(declaration.meta)
         brief = replace(declaration, contract=None, default=_brief(declaration.default), meta=meta)
-        return PropertyCode(brief, contract, default)
+        return PropertyCode(brief, contract, default, is_constant(declaration.default))
 
     def _metadata(self, entries: tuple[object, ...]) -> tuple[object, ...]:
         """Each entry as the name of its class, or as {name: global function for its values}; None for what is none."""

@@ -87,10 +87,13 @@ class MuranoClass:
     _properties: dict[str, Property | None] = field(default_factory=dict)
     _declarations: dict[str, list[Property]] = field(default_factory=dict)
     _initial: list[Property] | None = None
+    types: dict[str, MuranoClass] = field(default_factory=dict)  # what names of types mean in its code
+    constructors: Any = None  # dsl.runtime.constructors keeps them here
 
     def __post_init__(self) -> None:
         self.reference = TypeReference(self)
-        self.statics = Slots(self)
+        self.statics = Slots()
+        self.statics.cls = self
         self.paths: int = 1 + sum(parent.paths for parent in self.parents)
         if self.paths > MAX_PATHS:
             message = f"class {self.name} inherits along more than {MAX_PATHS} paths; name each base once"

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from dsl.functions.values import FrozenDict, freeze
+from dsl.functions.values import ATOMIC, FrozenDict, freeze
 from dsl.packages import VersionSpec
 from dsl.runtime import hosting, templates
+from dsl.runtime.blueprints import Blueprint
 from dsl.runtime.classes import MuranoClass
 from dsl.runtime.hosting import ObjectHandle
 from dsl.runtime.loading import Loader
-from dsl.runtime.objects import MuranoObject
+from dsl.runtime.objects import OBJECTS, MuranoObject
 from dsl.runtime.packages import CORE
 from dsl.runtime.steps import Context, Wanted
 
@@ -24,6 +25,7 @@ class Creation:
 
     def __init__(self, program: Program) -> None:
         self.program = program
+        self._blueprints: dict[MuranoClass, Blueprint] = {}
 
     def attributes(self, model: Mapping[str, Any]) -> None:
         """Take over the model's attributes."""
@@ -76,11 +78,18 @@ class Creation:
         creator: MuranoClass | None,
     ) -> MuranoObject:
         """`new(T, ...)` in code of the class `creator`."""
+        given = values
+        if "?" in values or not _FROZEN.issuperset(map(type, values.values())):
+            given = {key: freeze(value) for key, value in values.items() if key != "?"}
+        blueprint = self._blueprints.get(cls)
+        if blueprint is None:
+            blueprint = self._blueprints[cls] = Blueprint(self.program, cls)
+        if blueprint.suits(given):
+            return blueprint.make(given, owner, name, creator)
         header: dict[Any, Any] = {"type": cls.reference}
         if name is not None:
             header["name"] = name
-        properties = {key: value for key, value in values.items() if key != "?"}
-        node = freeze({**properties, "?": FrozenDict(header)})
+        node = FrozenDict({**given, "?": FrozenDict(header)})
         return Loader(self.program, keep_ids=False, creator=creator).load(node, owner, None, creator)
 
     def new_from_model(self, description: Any, owner: MuranoObject | None, creator: MuranoClass) -> MuranoObject:
@@ -99,3 +108,6 @@ class Creation:
         made = MuranoObject(cls, self.program.scheduler.random_id(), None)
         made.values.update(values)
         return made
+
+
+_FROZEN = ATOMIC | OBJECTS

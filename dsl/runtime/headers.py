@@ -27,15 +27,17 @@ class Header:
     subscriptions: Any
     compact: bool = False
 
-    def dependencies(self) -> list[tuple[str, str | None]]:
+    def dependencies(self) -> tuple[tuple[str, str | None], ...]:
         """The recorded subscribers to the object's destruction."""
+        if self.subscriptions is None:
+            return ()
         entries = self.subscriptions.get("onDestruction") if isinstance(self.subscriptions, dict) else None
         result: list[tuple[str, str | None]] = []
         for entry in entries or ():
             if isinstance(entry, dict) and isinstance(entry.get("subscriber"), str):
                 handler = entry.get("handler")
                 result.append((entry["subscriber"], handler if isinstance(handler, str) else None))
-        return result
+        return tuple(result)
 
 
 def is_description(node: Any) -> bool:

@@ -91,7 +91,7 @@ class Lifecycle:
                     raise error
 
     def _notify(self, publisher: MuranoObject) -> None:
-        for subscriber_id, handler in list(publisher.dependencies):
+        for subscriber_id, handler in publisher.dependencies:
             subscriber = self.program.store.get(subscriber_id)
             if subscriber is None or subscriber.is_destroyed or handler is None:
                 continue
@@ -128,12 +128,11 @@ class Lifecycle:
             raise Thrown("murano.dsl.exceptions.NoMethodFound", f'Method "{handler}" is not found')
         record = (subscriber.id, handler)
         if record not in publisher.dependencies:
-            publisher.dependencies.append(record)
+            publisher.dependencies = (*publisher.dependencies, record)
 
     def unsubscribe(self, publisher: MuranoObject, subscriber: MuranoObject, handler: str | None) -> None:
         record = (subscriber.id, handler)
-        if record in publisher.dependencies:
-            publisher.dependencies.remove(record)
+        publisher.dependencies = tuple(each for each in publisher.dependencies if each != record)
 
     def is_doomed(self, target: MuranoObject) -> bool:
         return target in self.doomed or isinstance(target, DestroyedObject)

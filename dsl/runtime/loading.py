@@ -18,7 +18,7 @@ from dsl.errors import (
     UninitializedPropertyAccess,
 )
 from dsl.functions.values import FrozenDict
-from dsl.runtime import headers, properties
+from dsl.runtime import constructors, headers, properties
 from dsl.runtime.classes import FROM_MODEL, MuranoClass, Property
 from dsl.runtime.headers import Header
 from dsl.runtime.objects import MuranoObject, Unresolved, object_of
@@ -40,7 +40,6 @@ class Entry:
     postponed: list[Property] = field(default_factory=list)  # defaults that read what is not set yet
     existing: bool = False  # the object was there before this load and is only compared
     constructed: bool = False
-    initialized: set[MuranoClass] = field(default_factory=set)
     place: Any = None  # the object and property below which the description stands
 
 
@@ -146,12 +145,9 @@ class Loader:
         object_id = (
             header.id if (self.keep_ids or self.dry) and header.id is not None else program.scheduler.random_id()
         )
-        object_ = MuranoObject(header.cls, object_id, owner)
-        object_.name = header.name
+        object_ = MuranoObject(header.cls, object_id, owner, header.name, self.creator, program.machine.objects)
         object_.metadata = header.metadata
         object_.dependencies = header.dependencies()
-        object_.creator = self.creator
-        object_.birth = program.machine.objects
         if not self.dry:
             program.store[object_id] = object_
         if header.destroyed:
@@ -297,35 +293,7 @@ class Loader:
                             self._construct(child)
             if cls.native is not None:
                 self.program.natives.construct(object_, cls, entry.values)
-        self._initialize(object_, object_.cls, entry)
-
-    def _initialize(self, object_: MuranoObject, cls: MuranoClass, entry: Entry) -> None:
-        """Run `.init` along every path of the hierarchy, the shared base of a diamond once per path (§8.1)."""
-        for parent in cls.parents:
-            self._initialize(object_, parent, entry)
-        method = cls.methods.get(".init")
-        if method is None or method.code is None or method.entry is None:
-            return
-        # a second path to the same base does not see the values again (§28.17)
-        values = entry.values if cls not in entry.initialized else EMPTY
-        entry.initialized.add(cls)
-        positional, named = [], {}
-        for argument in method.code.arguments:
-            label = argument.declaration.name
-            if argument.declaration.usage == "Standard":
-                positional.append(values.get(label, self.program.absent))
-            elif argument.declaration.usage == "KwArgs":
-                known = {each.declaration.name for each in method.code.arguments} | set(cls.property_names())
-                named = {key: value for key, value in values.items() if key not in known and isinstance(key, str)}
-        machine = self.program.machine
-        machine.constructing += 1
-        try:
-            if any(each.declaration.usage == "KwArgs" for each in method.code.arguments):
-                method.entry(object_, *positional, named=named)
-            else:
-                method.entry(object_, *positional)
-        finally:
-            machine.constructing -= 1
+        constructors.run(self.program, object_, entry.values)
 
 
 def children_in(value: Any) -> list[MuranoObject]:

@@ -116,9 +116,11 @@ class Natives:
         """Make the host object behind an object; arguments come from properties, or values, of the same names."""
         host = cls.native
         assert host is not None
+        if not has_instances(host):
+            return
         parameters = _constructor_of(host)
         if parameters is None:
-            object_.native[cls] = host()
+            object_.native = {**object_.native, cls: host()}
             return
         if self.program.machine.max_depth < 0:
             raise Refused
@@ -142,7 +144,7 @@ class Natives:
         machine.constructing += 1
         try:
             with hosting.calling(hosting.Call(self.program, object_.creator or cls, handle)):
-                object_.native[cls] = host(**arguments)
+                object_.native = {**object_.native, cls: host(**arguments)}
         finally:
             machine.constructing -= 1
 
@@ -202,6 +204,12 @@ class Natives:
             return freeze(implementation.function(*bound.args, **bound.kwargs))
 
         return invoke
+
+
+@functools.lru_cache(maxsize=1000)
+def has_instances(host: type) -> bool:
+    """Whether anything could tell that a host class has instances: methods of the language itself get none."""
+    return _constructor_of(host) is not None or any(not each.options.raw for each in methods_of(host).values())
 
 
 @functools.lru_cache(maxsize=1000)

@@ -6,6 +6,8 @@ that linking hands to generated code, and by nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from dsl.errors import UninitializedPropertyAccess
@@ -27,10 +29,7 @@ class Slots(dict):
     """Values of an object's properties by storage key; an unset one is MuranoPL's error, not Python's."""
 
     __slots__ = ("cls",)
-
-    def __init__(self, cls: MuranoClass) -> None:
-        super().__init__()
-        self.cls = cls
+    cls: MuranoClass  # set by whoever makes them: a constructor of their own would cost as much as the rest
 
     def __missing__(self, key: object) -> object:
         if isinstance(key, StaticKey):
@@ -64,17 +63,26 @@ class MuranoObject:
         "values",
     )
 
-    def __init__(self, cls: MuranoClass, object_id: str, owner: MuranoObject | None) -> None:
+    def __init__(
+        self,
+        cls: MuranoClass,
+        object_id: str,
+        owner: MuranoObject | None,
+        name: str | None = None,
+        creator: MuranoClass | None = None,
+        birth: int = 0,
+    ) -> None:
         self.cls = cls
         self.id = object_id
         self.owner = owner
-        self.name: str | None = None
+        self.name = name
         self.metadata: object = None
-        self.values = Slots(cls)
-        self.native: dict[MuranoClass, Any] = {}
-        self.creator: MuranoClass | None = None
-        self.birth = 0
-        self.dependencies: list[tuple[str, str | None]] = []
+        self.values = values = Slots()
+        values.cls = cls
+        self.native: Mapping[MuranoClass, Any] = _NONE  # most objects have none: the empty one is shared
+        self.creator = creator
+        self.birth = birth
+        self.dependencies: tuple[tuple[str, str | None], ...] = ()
 
     def owners(self) -> list[MuranoObject]:
         """The owner, its owner and so on; stops at a circle."""
@@ -93,6 +101,9 @@ class MuranoObject:
 
     def __repr__(self) -> str:
         return f"<{self.cls} {self.id}>"
+
+
+_NONE: Mapping[Any, Any] = MappingProxyType({})
 
 
 class DestroyedObject(MuranoObject):
@@ -135,7 +146,7 @@ class Unresolved:
         self.id = object_id
 
 
-OBJECTS = (MuranoObject, DestroyedObject)
+OBJECTS = frozenset({MuranoObject, DestroyedObject, View})
 
 
 def object_of(value: object) -> MuranoObject | None:

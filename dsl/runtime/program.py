@@ -273,10 +273,14 @@ class Program:
             return name
         if not isinstance(name, str):
             raise Thrown("ValueError", f"a class name or type was expected, found {type(name).__name__}")
-        full_name = scope.code.declaration.namespaces.resolve(name)
         if spec is not None:
+            full_name = scope.code.declaration.namespaces.resolve(name)
             return self.registry.find_package_of_class(full_name, spec).find_class(full_name)
-        return scope.package.find_class(full_name)
+        found = scope.types.get(name)
+        if found is None:
+            full_name = scope.code.declaration.namespaces.resolve(name)
+            found = scope.types[name] = scope.package.find_class(full_name)
+        return found
 
     def getter(self, cls: MuranoClass, name: str) -> properties.Getter:
         return self.linker.getter(cls, name)

@@ -173,8 +173,14 @@ def _write_plan(caller: MuranoClass, cls: MuranoClass, name: str) -> tuple[objec
     declared = cls.find_property(name) or visible
     declarations = cls.declarations(name)
     allowed = related and all(each.usage in WRITABLE for each in declarations)
-    kind = _FAST.get(declared.code.fast or "") if len(declarations) == 1 and declared.usage != "Static" else None
-    return storage_key(cls, name), declared, allowed, kind
+    return storage_key(cls, name), declared, allowed, exact_type(cls, declared)
+
+
+def exact_type(cls: MuranoClass, declared: Property) -> type | None:
+    """The exact type whose values an object of the class takes for the property unchanged, if one test can tell."""
+    if declared.usage == "Static" or len(cls.declarations(declared.name)) > 1:
+        return None
+    return _FAST.get(declared.code.fast or "")
 
 
 _FAST = {"int": int, "str": str, "bool": bool}

@@ -33,6 +33,7 @@ class LogicalThread:
     sequence: int = 0
     forks: int = 0
     ids: int = 0
+    digest: hashlib.blake2b | None = None  # of what all ids of the thread begin with
     depth: int = 0
     constructing: int = 0
     key: str = ""  # of the effect in flight
@@ -147,9 +148,12 @@ class Scheduler:
         if self._seed is None:
             self._seed = str(self.effect("random.id", {}))
         thread = self.current
+        if thread.digest is None:
+            thread.digest = hashlib.blake2b(f"{self._seed} {thread.path} ".encode(), digest_size=16)
         thread.ids += 1
-        text = f"{self._seed} {thread.path} {thread.ids}"
-        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        digest = thread.digest.copy()
+        digest.update(b"%d" % thread.ids)
+        return digest.hexdigest()
 
     def _detached(self, thread: LogicalThread, effect: Effect) -> object:
         """Carry out an effect without the baton, so that other threads run meanwhile."""
