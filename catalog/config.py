@@ -12,6 +12,7 @@ from typing import Any
 from oslo_config import cfg
 
 from catalog import audit, broker
+from catalog.db import content_stores
 
 DATABASE = (
     cfg.StrOpt(
@@ -156,7 +157,7 @@ GROUPS: Mapping[str, Sequence[cfg.Opt]] = {
     "database": DATABASE,
     "api": API,
     "identity": IDENTITY,
-    "packages": PACKAGES,
+    "packages": (*PACKAGES, *content_stores.OPTIONS),
     "repositories": REPOSITORIES,
     "engine_rpc": ENGINE,
     "networking": NETWORKING,

@@ -7,23 +7,20 @@ library at first start). Imports by name from repositories are in `catalog.impor
 from __future__ import annotations
 
 import dataclasses
-import io
 import os
 from collections.abc import Iterable, Sequence
 
-import PIL.Image
 import sqlalchemy as sa
 from oslo_config import cfg
 from sqlalchemy import orm
 
+from catalog import logos
 from catalog.db import base, categories, contents
 from catalog.db import packages as stored
 from dsl import packages as dsl_packages
 from dsl.packages import PackageError, Problem
 
-IMAGE_FORMATS = ("PNG", "JPEG", "GIF")
-IMAGE_LIMIT = 500 << 10  # bytes of a logo (spec/api-v1 §1.11)
-IMAGE_PIXELS = 4096  # of a logo's side: what unpacks to more is no logo
+FORM_LIMIT = 1 << 20  # bytes of a UI definition
 NAME_LIMIT = 80  # characters of a display name
 FQN_LIMIT = 128
 CLASS_LIMIT = 255
@@ -41,7 +38,7 @@ class UnknownCategory(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Opened:
-    """A checked package with the archive it came in."""
+    """A checked package with the archive it came in, and its logos as they are stored."""
 
     package: dsl_packages.Package
     archive: bytes
@@ -79,10 +76,11 @@ def open_archive(data: bytes, limits: dsl_packages.ArchiveLimits, *, forms: bool
     problems = [each for each in dsl_packages.check_package(package) if forms or not each.file.startswith(ui)]
     manifest = package.manifest
     problems += _too_long(manifest)
-    logo, supplier_logo = package.logo, package.supplier_logo
-    for what, image in (("logo", logo), ("supplier_logo", supplier_logo)):
-        if image is not None:
-            problems += _image_problems(getattr(manifest, what, None) or f"{what}.png", image)
+    problems += _form_problems(ui, package.ui_definition)
+    logo = _drawn(getattr(manifest, "logo", None) or "logo.png", package.logo, problems)
+    supplier_logo = _drawn(
+        getattr(manifest, "supplier_logo", None) or "supplier_logo.png", package.supplier_logo, problems
+    )
     if problems:
         raise PackageError(problems)
     return Opened(package, data, logo, supplier_logo, package.ui_definition)
@@ -235,17 +233,25 @@ def _too_long(manifest: dsl_packages.Manifest) -> list[Problem]:
     return found
 
 
-def _image_problems(file: str, data: bytes) -> list[Problem]:
-    expected = f"a PNG, JPEG or GIF image of at most {IMAGE_LIMIT >> 10} KiB and {IMAGE_PIXELS} pixels a side"
-    if len(data) > IMAGE_LIMIT:
-        return [_problem(file, "the logo is too large", expected, f"{len(data)} bytes")]
+def _drawn(file: str, data: bytes | None, problems: list[Problem]) -> bytes | None:
+    """The logo as it is stored; what is wrong with it is added to the problems."""
+    if data is None:
+        return None
     try:
-        with PIL.Image.open(io.BytesIO(data), formats=IMAGE_FORMATS) as image:
-            if max(image.size) > IMAGE_PIXELS:
-                return [_problem(file, "the logo is too large", expected, f"{image.width}x{image.height} pixels")]
-            image.verify()
-    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as failure:
-        return [_problem(file, "the logo is no image that is understood", expected, str(failure)[:100])]
+        return logos.drawn(data)
+    except logos.NoLogo as failure:
+        problems.append(_problem(file, "the logo cannot be taken", logos.EXPECTED, str(failure)))
+        return None
+
+
+def _form_problems(file: str, text: str | None) -> list[Problem]:
+    if text is None:
+        return []
+    expected = f"text of at most {FORM_LIMIT >> 10} KiB without NUL characters"
+    if len(text.encode("utf-8", "surrogatepass")) > FORM_LIMIT:
+        return [_problem(file, "the form is too large", expected, f"{len(text)} characters")]
+    if "\x00" in text:
+        return [_problem(file, "the form is no text", expected, "a NUL character")]
     return []
 
 

@@ -27,7 +27,7 @@ from catalog.api.metrics import Metrics
 from catalog.api.request import Caller, Services
 from catalog.api.v1 import urls
 from catalog.audit import Audit, Call
-from catalog.db import tables  # noqa: F401  all tables are known before the first is used
+from catalog.db import content_stores, tables  # noqa: F401  all tables are known before the first is used
 from catalog.db.base import Database
 from catalog.identity import api as identity_api
 from catalog.identity import catalog as service_catalog
@@ -55,6 +55,7 @@ def create_app(
     SCRIPT_NAME. Raises `ValueError` for a repository or database that is configured wrongly.
     """
     database = database or Database(conf.database.connection)
+    content_stores.configure(database, conf)
     services = Services(
         config=conf,
         database=database,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import json
 import math
 from typing import Any
 
+import multipart
 import webob
+from webob import multidict
 
 from catalog.api import errors
 
@@ -17,6 +20,8 @@ MODEL_PATCH = "application/env-model-json-patch"
 MULTIPART = "multipart/form-data"
 ACCEPTED = (JSON, "application/xml", PACKAGE_PATCH, MODEL_PATCH, MULTIPART)
 MULTIPART_OVERHEAD = 1 << 20  # bytes of a multipart body that are not the archive: the JSON field and the boundaries
+PARTS = 16  # of a multipart body; an upload has two
+SPOOL = 256 << 10  # bytes of a part above which it goes to a temporary file
 NESTING_LIMIT = 200  # levels of a JSON value; object models of people are below twenty
 
 
@@ -49,24 +54,59 @@ def read(web: webob.Request, limit: int) -> None:
     web.body = data
 
 
+@dataclasses.dataclass(frozen=True)
+class File:
+    """A part of a multipart body that has a file name: on disk when it is large."""
+
+    filename: str
+    file: Any
+
+
+def read_parts(web: webob.Request, limit: int) -> None:
+    """Reads a multipart body part by part as it comes, at most `limit` bytes: `web.POST` has its texts and `File`s.
+
+    Raises `errors.TooLarge`, `errors.BadRequest`, `errors.UnsupportedMediaType`.
+    """
+    length = web.content_length
+    if length is None and not web.environ.get("wsgi.input_terminated"):
+        length = 0
+    if length is not None and length > limit:
+        raise _too_large(limit)
+    kind, options = multipart.parse_options_header(web.headers.get("Content-Type", ""))
+    if kind and kind not in ACCEPTED and length != 0:
+        raise _unsupported(kind)
+    if kind != MULTIPART or length == 0:
+        raise errors.BadRequest(f"Content-Type must be {MULTIPART}, found {kind if kind and length else 'no body'}")
+    source = web.environ["wsgi.input"]
+    parser = multipart.MultipartParser(
+        source,
+        options.get("boundary", ""),
+        content_length=-1 if length is None else length,
+        part_limit=PARTS,
+        spool_limit=SPOOL,
+        memory_limit=limit,
+        disk_limit=limit,
+    )
+    try:
+        parts = list(parser)
+        found = [(part.name, File(part.filename, part.file) if part.filename else part.value) for part in parts]
+    except multipart.ParserLimitReached:
+        raise _too_large(limit)
+    except (multipart.MultipartError, OSError, ValueError, LookupError) as failure:
+        raise errors.BadRequest(f"Request body: expected {MULTIPART}, found what cannot be read: {failure}")
+    fields: Any = multidict.MultiDict(found)
+    web.environ["chandlery.parts"] = parser  # keeps the files open
+    web.environ["webob._parsed_post_vars"] = (fields, source)  # where webob looks first for what it parsed
+
+
 def decode(web: webob.Request, wanted: Body) -> Any:
-    """The JSON value of the body, None without one; a multipart body is checked for its type only.
+    """The JSON value of the body, None without one.
 
     Raises `errors.UnsupportedMediaType` and `errors.BadRequest`.
     """
     kind = web.content_type if web.body else ""
     if kind and kind not in ACCEPTED:
-        raise errors.UnsupportedMediaType(
-            f"Content-Type: expected {', '.join(ACCEPTED)}, found {kind}. Send the header that fits the body."
-        )
-    if wanted is Body.MULTIPART:
-        if kind != MULTIPART:
-            raise errors.BadRequest(f"Content-Type must be {MULTIPART}, found {kind or 'no body'}")
-        try:
-            web.POST  # noqa: B018  parses the body, and keeps what it finds for the handler
-        except ValueError as failure:
-            raise errors.BadRequest(f"Request body: expected {MULTIPART}, found what cannot be read: {failure}")
-        return None
+        raise _unsupported(kind)
     if wanted in (Body.PACKAGE_PATCH, Body.MODEL_PATCH) and kind and kind != wanted.value:
         raise errors.BadRequest(f"Content-Type: expected {wanted.value}, found {kind}")
     if kind in ("application/xml", MULTIPART):
@@ -120,6 +160,12 @@ def _finite(text: str) -> float:
 
 def _refuse_constant(text: str) -> None:
     raise ValueError(f"{text}, which is no JSON number")
+
+
+def _unsupported(kind: str) -> errors.UnsupportedMediaType:
+    return errors.UnsupportedMediaType(
+        f"Content-Type: expected {', '.join(ACCEPTED)}, found {kind}. Send the header that fits the body."
+    )
 
 
 def _too_large(limit: int) -> errors.TooLarge:

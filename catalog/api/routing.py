@@ -23,6 +23,7 @@ from sqlalchemy.orm import exc as orm_exc
 from catalog.api import bodies, conditional, errors
 from catalog.api.bodies import Body
 from catalog.api.request import Caller, Request, Services
+from catalog.db import contents
 from catalog.db.base import StaleWrite
 
 LOG = logging.getLogger(__name__)
@@ -65,8 +66,12 @@ class Api:
             environ[ROUTE], environ[TARGET] = route.path, [None, *values.values()][-1]
             _check_accept(web, route)
             _check_query(web)
-            bodies.read(web, self._limit(route))
-            body = bodies.decode(web, route.body)
+            body = None
+            if route.body is Body.MULTIPART:
+                bodies.read_parts(web, self._limit(route))
+            else:
+                bodies.read(web, self._limit(route))
+                body = bodies.decode(web, route.body)
             caller = Caller.of(web.headers, self._admin_role)
             environ["chandlery.call"] = (route, Request(web, caller, self._services, values, body))
             if route.body is not Body.MULTIPART:  # decoded already: pecan shall not parse it a second time
@@ -164,6 +169,9 @@ def answer_for(failure: Exception, environ: Mapping[str, Any]) -> webob.Response
     elif isinstance(failure, sa.exc.OperationalError | sa.exc.TimeoutError | sa.exc.InterfaceError):
         LOG.exception("%s: the database does not answer", request_id)
         known = errors.Unavailable("The database does not answer. Repeat the request in a while.")
+    elif isinstance(failure, contents.Unreachable | contents.Damaged):
+        LOG.error("%s: %s", request_id, failure)
+        known = errors.Unavailable("The store of packages does not give or take this content. Repeat it in a while.")
     else:
         LOG.error("%s: unexpected failure", request_id, exc_info=failure)
         known = errors.ApiError(f"The service failed. Its log has the reason under the request id {request_id}.")

@@ -44,8 +44,7 @@ OPTIONS = (
 
 def configure(database: base.Database, conf: cfg.ConfigOpts) -> None:
     """Gives the database the configured stores. Raises `ValueError` for options that are missing or do not work."""
-    if "store" not in conf.packages:
-        conf.register_opts(OPTIONS, group="packages")
+    conf.register_opts(OPTIONS, group="packages")
     options = conf.packages
     found: dict[str, Store] = {contents.DATABASE: contents.InDatabase()}
     if options.store_directory:

@@ -20,6 +20,7 @@ from catalog.db import statuses
 from catalog.db.base import Base, Identifier, Json, Timestamp, new_id, now
 
 KINDS = ("deploy", "action", "delete")
+LOCKS_LOOKED_AT = 10  # deployments: what an environment has may come from one before a failed one
 
 QUEUED = "queued"  # waits for a worker
 RUNNING = "running"  # a worker has claimed it; its lease says whether that worker still lives
@@ -280,6 +281,13 @@ def release(session: orm.Session, deployment_id: str, owner: str, fence: int) ->
         .execution_options(synchronize_session=False)
     )
     return _matched(changed) == 1
+
+
+def locked_packages(session: orm.Session, environment_id: str) -> set[str]:
+    """The ids of the packages that the environment's last deployments were locked to."""
+    newest = sa.select(Deployment.lock).where(Deployment.environment_id == environment_id)
+    locks = session.scalars(newest.order_by(Deployment.created.desc()).limit(LOCKS_LOOKED_AT))
+    return {entry["package_id"] for lock in locks for entry in lock}
 
 
 def release_all(session: orm.Session) -> int:

@@ -154,11 +154,12 @@ def tags_named(session: orm.Session, names: Iterable[str]) -> list[Tag]:
 def versions_visible(
     session: orm.Session, project_id: str, names: Iterable[str] | None = None, held: Collection[str] = ()
 ) -> Sequence[Package]:
-    """Every version the project can newly use, of these names or of all, and those of the ids `held` although yanked.
+    """Every version a project can use, of these names or of all.
 
-    A project can use what is its own, public or shared with it, enabled, and not yanked.
+    These are its own, the public ones and those shared with it, unless they are yanked; and those of the ids `held`,
+    which it has deployed already. None is disabled.
     """
-    query = sa.select(Package).where(visible_to(project_id), _offered(held))
+    query = sa.select(Package).where(_offered(project_id, held))
     if names is not None:
         query = query.where(Package.fully_qualified_name.in_(list(names)))
     return session.scalars(query.order_by(Package.fully_qualified_name, Package.created, Package.id)).all()
@@ -171,7 +172,7 @@ def defining(
     wanted = list(class_names)
     query = (
         sa.select(Package)
-        .where(visible_to(project_id), _offered(held))
+        .where(_offered(project_id, held))
         .where(Package.class_definitions.any(ClassDefinition.name.in_(wanted)))
     )
     return session.scalars(query.order_by(Package.fully_qualified_name, Package.created, Package.id)).all()
@@ -216,9 +217,9 @@ def unshare(session: orm.Session, package: Package, project_id: str) -> bool:
     return True
 
 
-def _offered(held: Collection[str]) -> sa.ColumnElement[bool]:
-    fresh = Package.lifecycle != YANKED
-    return sa.and_(Package.enabled, sa.or_(fresh, Package.id.in_(held)) if held else fresh)
+def _offered(project_id: str, held: Collection[str]) -> sa.ColumnElement[bool]:
+    offered = sa.and_(visible_to(project_id), Package.lifecycle != YANKED)
+    return sa.and_(Package.enabled, sa.or_(offered, Package.id.in_(held)) if held else offered)
 
 
 def owned(session: orm.Session, project_id: str, name: str, version: str | None = None) -> Sequence[Package]:

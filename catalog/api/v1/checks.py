@@ -7,6 +7,7 @@ from typing import Any
 from catalog import dependencies
 from catalog.api.request import Request
 from catalog.api.v1 import access, submission
+from catalog.db import deployments
 
 
 def check(request: Request) -> Any:
@@ -32,7 +33,7 @@ def plan(request: Request) -> Any:
     """POST /environments/E/plan: the steps of a deployment in order, and their hash."""
     content, project_id = _content(request)
     with request.database.reading() as session:
-        lock = submission.resolved(session, project_id, content)
+        lock = submission.resolved(session, project_id, content, request.values["environment"])
     return request.services.engine.plan(content, lock, project_id)
 
 
@@ -45,4 +46,5 @@ def _content(request: Request) -> tuple[dict[str, Any], str]:
 
 def _lock(request: Request, content: dict[str, Any], project_id: str) -> dependencies.Lock:
     with request.database.reading() as session:
-        return dependencies.lock_of(session, project_id, content.get("Objects"), content.get("ObjectsCopy"))
+        held = deployments.locked_packages(session, request.values["environment"])
+        return dependencies.lock_of(session, project_id, content.get("Objects"), content.get("ObjectsCopy"), held=held)

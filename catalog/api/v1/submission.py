@@ -48,7 +48,7 @@ def _submit(
     state: str,
 ) -> str:
     content = with_environment_id(row.model, environment.id)
-    lock = resolved(session, environment.project_id, content)
+    lock = resolved(session, environment.project_id, content, environment.id)
     environments.lock(session, environment.id)
     access_is_free = environments.status(session, environment.id) not in environments.BUSY
     session_id = row.id
@@ -78,10 +78,13 @@ def with_environment_id(content: dict[str, Any], environment_id: str) -> dict[st
     return {**content, "Objects": {**objects, "?": {**objects.get("?", {}), "id": environment_id}}}
 
 
-def resolved(session: orm.Session, project_id: str, content: dict[str, Any]) -> dependencies.Lock:
-    """The lock of a model, what the engine may have to destroy included. Raises `errors.BadRequest`."""
+def resolved(
+    session: orm.Session, project_id: str, content: dict[str, Any], environment_id: str
+) -> dependencies.Lock:
+    """The lock of an environment's model, what the engine may have to destroy included. Raises `errors.BadRequest`."""
+    held = deployments.locked_packages(session, environment_id)
     try:
-        return dependencies.lock_of(session, project_id, content.get("Objects"), content.get("ObjectsCopy"))
+        return dependencies.lock_of(session, project_id, content.get("Objects"), content.get("ObjectsCopy"), held=held)
     except dependencies.Unresolvable as failure:
         raise errors.BadRequest(str(failure))
 
