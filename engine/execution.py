@@ -121,6 +121,7 @@ class DurableSystem(world.World):
 
         def run() -> None:
             try:
+                self._held.check()
                 outcome.append(call())
             except BaseException as error:  # carried over to the program's thread
                 failure.append(error)

@@ -17,7 +17,7 @@ from typing import Any
 
 from oslo_config import cfg
 
-from catalog.db import base
+from catalog.db import base, content_stores, deployments
 from engine import check, config, deployment, packages, rpc, system, worker
 
 LOG = logging.getLogger(__name__)
@@ -89,6 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         database = base.Database(conf.database.connection)
+        content_stores.configure(database, conf)
+        deployments.end_idle_transactions(database, conf.engine.lease)
         service = EngineService(conf, database, configured_clouds(conf, database))
     except ValueError as error:
         sys.stderr.write(f"chandlery-engine: {error}\n")

@@ -17,7 +17,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
 
 from catalog.db import statuses
-from catalog.db.base import Base, Identifier, Json, Timestamp, new_id, now
+from catalog.db.base import Base, Database, Identifier, Json, Timestamp, new_id, now
 
 KINDS = ("deploy", "action", "delete")
 LOCKS_LOOKED_AT = 10  # deployments: what an environment has may come from one before a failed one
@@ -229,6 +229,9 @@ def claim(
     """
     if project_limit and _project_is_busy(session, deployment_id, project_limit):
         return None
+    row = sa.select(Deployment.id).where(Deployment.id == deployment_id).with_for_update(skip_locked=True)
+    if session.scalar(row) is None:  # its worker writes just now, or was stopped while it did: others need not wait
+        return None
     free = _unheld()
     if stale is not None:
         free = sa.and_(Deployment.fence == stale[0], Deployment.lease_expires == stale[1])
@@ -281,6 +284,30 @@ def release(session: orm.Session, deployment_id: str, owner: str, fence: int) ->
         .execution_options(synchronize_session=False)
     )
     return _matched(changed) == 1
+
+
+def end_idle_transactions(database: Database, seconds: float) -> None:
+    """Has the server end transactions in which nothing happens for so long: a worker that was stopped in the middle of
+    one would keep its rows locked. For processes whose transactions are short. SQLite can not do that.
+    """
+    statement = {
+        "postgresql": f"SET idle_in_transaction_session_timeout = {int(seconds * 1000)}",
+        "mysql": f"SET SESSION idle_transaction_timeout = {int(seconds)}",  # MariaDB; MySQL has no such thing
+        "mariadb": f"SET SESSION idle_transaction_timeout = {int(seconds)}",
+    }.get(database.engine.dialect.name)
+
+    def prepare(connection: Any, _record: object) -> None:
+        cursor = connection.cursor()
+        try:
+            cursor.execute(statement)
+            connection.commit()
+        except database.engine.dialect.loaded_dbapi.Error:
+            connection.rollback()
+        finally:
+            cursor.close()
+
+    if statement is not None:
+        sa.event.listen(database.engine, "connect", prepare)
 
 
 def locked_packages(session: orm.Session, environment_id: str) -> set[str]:
