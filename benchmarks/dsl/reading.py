@@ -23,7 +23,7 @@ from dsl.compiler import ClassCode, compile_class
 from dsl.packages import Package, open_package
 from dsl.runtime.cache import CodeCache
 from dsl.runtime.sources import Signatures
-from dsl.syntax import expressions
+from dsl.syntax import documents
 
 CORE = "io.murano"
 
@@ -37,7 +37,7 @@ def rows(rounds: int) -> Iterator[Row]:
     signatures = {key: Signatures(table, frozenset(), key[1]) for key, table in _sights(tables)}
 
     def compiled() -> list[ClassCode]:
-        expressions.parse_if_any.cache_clear()
+        documents.forget()  # what an expression means is remembered from file to file
         result: list[ClassCode] = []
         for package in fresh.pop():
             sight = signatures[package.format_version, package.full_name == CORE]

@@ -13,7 +13,7 @@ from typing import Any
 from dsl.syntax import Location
 
 NONE = ast.Constant(None)
-_PLACELESS = (ast.Load, ast.Store)
+_LOAD, _STORE = ast.Load(), ast.Store()
 
 
 def const(value: object) -> ast.expr:
@@ -22,11 +22,11 @@ def const(value: object) -> ast.expr:
 
 
 def name(identifier: str) -> ast.expr:
-    return ast.Name(identifier, ast.Load())
+    return ast.Name(identifier, _LOAD)
 
 
 def store(identifier: str) -> ast.expr:
-    return ast.Name(identifier, ast.Store())
+    return ast.Name(identifier, _STORE)
 
 
 def call(function: str | ast.expr, *arguments: ast.expr, **keywords: ast.expr) -> ast.expr:
@@ -36,15 +36,15 @@ def call(function: str | ast.expr, *arguments: ast.expr, **keywords: ast.expr) -
 
 def attribute(value: str | ast.expr, field: str) -> ast.expr:
     """Access to a field of one of the runtime's own objects; never used for names that a package chose."""
-    return ast.Attribute(name(value) if isinstance(value, str) else value, field, ast.Load())
+    return ast.Attribute(name(value) if isinstance(value, str) else value, field, _LOAD)
 
 
 def item(value: ast.expr, key: ast.expr) -> ast.expr:
-    return ast.Subscript(value, key, ast.Load())
+    return ast.Subscript(value, key, _LOAD)
 
 
 def tuple_of(values: Iterable[ast.expr]) -> ast.expr:
-    return ast.Tuple(list(values), ast.Load())
+    return ast.Tuple(list(values), _LOAD)
 
 
 def dict_of(pairs: Iterable[tuple[ast.expr, ast.expr]]) -> ast.expr:
@@ -54,7 +54,7 @@ def dict_of(pairs: Iterable[tuple[ast.expr, ast.expr]]) -> ast.expr:
 
 def bind(identifier: str, value: ast.expr) -> ast.expr:
     """`(identifier := value)`"""
-    return ast.NamedExpr(ast.Name(identifier, ast.Store()), value)
+    return ast.NamedExpr(ast.Name(identifier, _STORE), value)
 
 
 def is_(left: ast.expr, right: ast.expr) -> ast.expr:
@@ -111,17 +111,33 @@ def when(test: ast.expr, then: list[ast.stmt], otherwise: list[ast.stmt] | None 
 def at(location: Location, *nodes: ast.AST) -> None:
     """Give every node that has no place yet the place `location`."""
     _, line, column, end_line, end_column = location
-    column, end_column = column - 1, end_column - 1
-    pending: list[object] = list(nodes)
+    place = {"lineno": line, "col_offset": column - 1, "end_lineno": end_line, "end_col_offset": end_column - 1}
+    pending: list[Any] = list(nodes)
     while pending:
-        node: Any = pending.pop()
+        node = pending.pop()
+        if node is None:
+            continue
+        fields = node.__dict__
+        if "lineno" in fields:
+            continue  # an inner expression was placed before, with all below it
+        kind = type(node)
         if node._attributes:
-            if hasattr(node, "lineno"):
-                continue  # an inner expression was placed before, with all below it
-            node.lineno, node.col_offset, node.end_lineno, node.end_col_offset = line, column, end_line, end_column
-        for label in node._fields:
-            child = getattr(node, label, None)
+            fields.update(place)
+        inside = _INSIDE.get(kind)
+        for label in _inside(kind) if inside is None else inside:
+            child = fields.get(label)
             if type(child) is list:
-                pending.extend([each for each in child if isinstance(each, ast.AST)])
-            elif isinstance(child, ast.AST) and type(child) not in _PLACELESS:
+                pending.extend(child)
+            elif child is not None:
                 pending.append(child)
+
+
+_LEAVES = frozenset(  # fields without places
+    ("arg", "attr", "conversion", "ctx", "id", "is_async", "kind", "name", "names", "op", "ops", "type_comment")
+)
+_INSIDE: dict[type, tuple[str, ...]] = {ast.Constant: ()}
+
+
+def _inside(kind: type[ast.AST]) -> tuple[str, ...]:
+    """The fields of a kind of node that hold nodes with places."""
+    return _INSIDE.setdefault(kind, tuple(label for label in kind._fields if label not in _LEAVES))

@@ -115,12 +115,20 @@ class _ClassCompiler:
         default = None
         if declaration.has_default:
             default = self._value(declaration.default, declaration.location, declaration.usage != "Static")
-        meta = self._metadata(declaration.meta)
-        brief = replace(declaration, contract=None, default=_brief(declaration.default), meta=meta)
+        brief = PropertyDeclaration(
+            declaration.name,
+            None,
+            declaration.usage,
+            _brief(declaration.default),
+            self._metadata(declaration.meta),
+            declaration.location,
+        )
         return PropertyCode(brief, contract, default, is_constant(declaration.default))
 
     def _metadata(self, entries: tuple[object, ...]) -> tuple[object, ...]:
         """Each entry as the name of its class, or as {name: global function for its values}; None for what is none."""
+        if not entries:
+            return ()
         result: list[object] = []
         for entry in entries:
             if isinstance(entry, dict) and len(entry) == 1:
@@ -152,15 +160,18 @@ class _ClassCompiler:
             contract = self.contracts.compile(each.contract, each.location)
             default = self._value(each.default, each.location, is_instance) if each.has_default else None
             meta = self._metadata(each.meta)
-            brief = replace(each, contract=None, default=_brief(each.default), meta=meta)
+            brief = ArgumentDeclaration(each.name, None, _brief(each.default), each.usage, meta, each.location)
             arguments.append(ArgumentCode(brief, contract, default))
         unit = Unit(self.unit.type_name, self.unit.file, f"_m{number}")
         code = MethodCode(
-            replace(
-                declaration,
-                arguments=tuple(each.declaration for each in arguments),
-                body=None,
-                meta=self._metadata(declaration.meta),
+            MethodDeclaration(
+                declaration.name,
+                declaration.usage,
+                declaration.scope,
+                tuple(each.declaration for each in arguments),
+                None,
+                self._metadata(declaration.meta),
+                declaration.location,
             ),
             tuple(arguments),
             f"e_{number}",
@@ -215,11 +226,11 @@ class _MethodCompiler:
         statements: list[ast.stmt] = []
         rest = next((each for each in arguments if each.declaration.usage == "VarArgs"), None)
         named = next((each for each in arguments if each.declaration.usage == "KwArgs"), None)
-        if rest is None:
-            too_many = ast.Raise(emit.call(self.unit.site("mismatch", declaration.name), emit.name("this")), None)
-            statements.append(emit.when(emit.name("more"), [too_many]))
         for each, local in zip(standard, locals_, strict=True):
             statements.append(self._converted(declaration, each, local))
+        if rest is None:  # only now: a value that a contract refuses is told first
+            too_many = ast.Raise(emit.call(self.unit.site("mismatch", declaration.name), emit.name("this")), None)
+            statements.append(emit.when(emit.name("more"), [too_many]))
         given = [emit.name("this"), *(emit.name(local) for local in locals_)]
         for extra, source in ((rest, "more"), (named, "named")):
             if extra is not None:

@@ -90,10 +90,11 @@ class FolderFiles:
     def read(self, name: str) -> bytes:
         if name not in self._sizes:
             raise FileNotFoundError(2, "No such file in the package", name)
-        with open(self._root / name, "rb") as stream:
-            content = stream.read(self._limits.file_bytes + 1)
-        if len(content) > self._limits.file_bytes:
-            raise _too_large(f"{self.label}/{name}", "the file", len(content), self._limits.file_bytes)
+        with open(f"{self._root}/{name}", "rb", buffering=0) as stream:
+            size = os.fstat(stream.fileno()).st_size  # it may have grown since the folder was opened
+            if size > self._limits.file_bytes:
+                raise _too_large(f"{self.label}/{name}", "the file", size, self._limits.file_bytes)
+            content: bytes = stream.read(size + 1)
         return content
 
     def _scan(self) -> Iterable[tuple[str, int]]:

@@ -114,6 +114,19 @@ def read_classes(text: str | bytes, file: str, default_name: str) -> dict[str, C
 
     Raises SyntaxProblem for what concerns the file as a whole.
     """
+    return read_class_file(text, file, default_name).classes
+
+
+@dataclass(frozen=True)
+class ClassFile:
+    """The classes of a file, and whether the name of one of them is the default that the reader gave."""
+
+    classes: dict[str, ClassDeclaration | SyntaxProblem]
+    uses_default: bool
+
+
+def read_class_file(text: str | bytes, file: str, default_name: str) -> ClassFile:
+    """The same, for a reader that looks into the file for more than one class."""
     namespaces = Namespaces()
     classes: dict[str, ClassDeclaration | SyntaxProblem] = {}
     unnamed: Location | None = None
@@ -143,7 +156,7 @@ def read_classes(text: str | bytes, file: str, default_name: str) -> dict[str, C
             classes[name] = _class(document, namespaces, name)
         except SyntaxProblem as problem:
             classes[name] = problem
-    return classes
+    return ClassFile(classes, unnamed is not None)
 
 
 PROPERTY_USAGES = ("Config", "Const", "In", "InOut", "Out", "Runtime", "Static")

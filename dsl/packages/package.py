@@ -13,7 +13,7 @@ from dsl import syntax
 from dsl.errors import PackageError, Problem, SyntaxProblem
 from dsl.packages import archives, heat
 from dsl.packages.archives import ArchiveLimits, Files
-from dsl.packages.declarations import ClassDeclaration, read_classes
+from dsl.packages.declarations import ClassDeclaration, read_class_file
 from dsl.packages.manifest import HEAT, Manifest, read_manifest
 from dsl.packages.versions import Version
 
@@ -148,7 +148,7 @@ class Declarations(Mapping[str, ClassDeclaration]):
 
     def __init__(self, package: Package) -> None:
         self._package = package
-        self._files: dict[tuple[str, str], dict[str, ClassDeclaration | SyntaxProblem]] = {}
+        self._files: dict[tuple[str, str | None], dict[str, ClassDeclaration | SyntaxProblem]] = {}
 
     def __getitem__(self, name: str) -> ClassDeclaration:
         found = self.of_file(self._package.manifest.classes[name], name)[name]
@@ -167,8 +167,7 @@ class Declarations(Mapping[str, ClassDeclaration]):
 
     def of_file(self, file: str, default_name: str) -> dict[str, ClassDeclaration | SyntaxProblem]:
         """All classes of a file below `Classes/`, broken ones included; `default_name` is for the one without Name."""
-        key = (file, default_name)
-        classes = self._files.get(key)
+        classes = self._files.get((file, None)) or self._files.get((file, default_name))
         if classes is None:
             path = f"Classes/{file}" if self._package.manifest.kind != HEAT else heat.CLASS_FILE
             place = self._package.location_of(path)
@@ -178,7 +177,8 @@ class Declarations(Mapping[str, ClassDeclaration]):
                 fix = "add the file, or correct the entry of Classes in manifest.yaml"
                 problem = Problem(place, None, None, f"the file of class {default_name} does not exist", fix=fix)
                 raise SyntaxProblem(problem, "murano.packages.exceptions.PackageClassLoadError") from error
-            classes = self._files[key] = read_classes(content, place, default_name)
+            found = read_class_file(content, place, default_name)
+            classes = self._files[file, default_name if found.uses_default else None] = found.classes
         return classes
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from typing import Any
 
 import yaml
@@ -19,7 +19,7 @@ from dsl.errors import Problem, SyntaxProblem
 from dsl.syntax import expressions
 from dsl.syntax.collection import without_collections
 from dsl.syntax.expressions import Expression
-from dsl.syntax.locations import Location, spanning, unpacked
+from dsl.syntax.locations import NOWHERE, Location, Mark, Place, located
 
 MAX_CHARACTERS = 4_000_000  # of one file; the longest class file in public packages has 60,000
 MAX_NUMBER = 4_000  # characters of one number: 1:59:59:59... takes the square of its length to read
@@ -30,27 +30,27 @@ MAX_NODES = 500_000  # with every alias counted as if its content were written o
 class Mapping(dict):
     """A YAML mapping that knows where it stands. Keys are scalars or `Expression`s."""
 
-    __slots__ = ("_keys", "_values", "file", "place")
+    __slots__ = ("_places", "file", "place")
 
-    def __init__(self, file: str = "", place: int = 0) -> None:
-        super().__init__()
+    def __init__(self, file: str = "", place: Place = NOWHERE) -> None:
         self.file = file
-        self.place = place  # packed, as in dsl.syntax.locations
-        self._keys: dict[Hashable, int] = {}
-        self._values: dict[Hashable, int] = {}
+        self.place = place
+        self._places: dict[Hashable, tuple[Mark, Mark, Mark, Mark]] = {}  # of each key and its value
 
     @property
     def location(self) -> Location:
         """Where the mapping stands."""
-        return unpacked(self.file, self.place)
+        return located(self.file, *self.place)
 
     def key_location(self, key: Hashable) -> Location:
         """Where `key` stands; the mapping's own place for a key it does not have."""
-        return unpacked(self.file, self._keys.get(key, self.place))
+        found = self._places.get(key)
+        return self.location if found is None else located(self.file, found[0], found[1])
 
     def value_location(self, key: Hashable) -> Location:
         """Where the value of `key` stands; the mapping's own place for a key it does not have."""
-        return unpacked(self.file, self._values.get(key, self.place))
+        found = self._places.get(key)
+        return self.location if found is None else located(self.file, found[2], found[3])
 
 
 class Sequence(list):
@@ -58,20 +58,19 @@ class Sequence(list):
 
     __slots__ = ("_items", "file", "place")
 
-    def __init__(self, file: str = "", place: int = 0) -> None:
-        super().__init__()
+    def __init__(self, file: str = "", place: Place = NOWHERE) -> None:
         self.file = file
         self.place = place
-        self._items: list[int] = []
+        self._items: list[Place] = []
 
     @property
     def location(self) -> Location:
         """Where the sequence stands."""
-        return unpacked(self.file, self.place)
+        return located(self.file, *self.place)
 
     def item_location(self, index: int) -> Location:
         """Where the item stands."""
-        return unpacked(self.file, self._items[index])
+        return located(self.file, *self._items[index])
 
 
 def load(text: str | bytes, file: str, *, parse_expressions: bool = True) -> list[object]:
@@ -82,6 +81,12 @@ def load(text: str | bytes, file: str, *, parse_expressions: bool = True) -> lis
     """
     with without_collections():
         return _Builder(_decoded(text, file), file, parse_expressions).documents()
+
+
+def forget() -> None:
+    """Remember no expressions and numbers from the files read so far, so that reading can be measured."""
+    _resolved.cache_clear()
+    _resolved_plainly.cache_clear()
 
 
 def _decoded(source: str | bytes, file: str) -> str:
@@ -109,21 +114,6 @@ _MERGE = object()  # the key `<<`
 _FAILED = object()  # _resolve's answer for what has no value; the second item tells why
 
 
-class _Open:
-    """A collection whose end has not been read yet."""
-
-    __slots__ = ("anchor", "collection", "key", "key_place", "merges", "tag", "weight")
-
-    def __init__(self, collection: Mapping | Sequence, anchor: str | None, tag: str | None) -> None:
-        self.collection = collection
-        self.anchor = anchor
-        self.tag = tag
-        self.key: object = _NO_KEY
-        self.key_place = 0
-        self.merges: list[tuple[object, int]] = []
-        self.weight = 1
-
-
 _NO_KEY = object()
 
 
@@ -131,11 +121,8 @@ class _Builder:
     def __init__(self, text: str, file: str, parse_expressions: bool) -> None:
         self._text = text
         self._file = file
-        self._resolve: Callable[[str], tuple[object, Any]] = (
-            _resolve_with_expressions if parse_expressions else _resolve_plain
-        )
-        self._anchors: dict[str, tuple[object, int]] = {}
-        self._total = 0
+        self._resolve = _resolved if parse_expressions else _resolved_plainly
+        self._anchors: dict[str, tuple[object, int]] = {}  # the value, and how many nodes it amounts to
 
     def documents(self) -> list[object]:
         result: list[object] = []
@@ -175,143 +162,143 @@ class _Builder:
         return Problem(self._file, line, column, message, found=f"U+{ord(match.group()):04X}", fix="remove it")
 
     def _document(self, parser: CParser) -> object:
-        stack: list[_Open] = []
-        result: object = None
+        """The document whose beginning was read last. Half of all reading is in this loop, so it calls little."""
+        get_event, resolve, file = parser.get_event, self._resolve, self._file
+        outer: list[tuple[Any, ...]] = []  # what the names below were for the collections around the innermost one
+        collection: Any = None
+        key: object = _NO_KEY
+        key_start, key_end = NOWHERE
+        merges: list[tuple[object, Mark]] | None = None
+        opening: Any = None  # the event that opened the collection
+        before = nodes = 0  # nodes of the document so far, with aliases written out: when it was opened, now
         while True:
-            event: Any = parser.get_event()
+            event: Any = get_event()
             kind = type(event)
-            start, end = event.start_mark, event.end_mark
-            place = ((start.line << 24 | start.column) << 24 | end.line) << 24 | end.column  # packed()
+            start, end = event.start_mark, event.end_mark  # their numbers are looked at when somebody asks for them
+            nodes += 1
             if kind is yaml.ScalarEvent:
-                weight = 1
-                value = self._scalar(event, place, stack)
+                if event.tag is not None:
+                    value = self._tagged(event)
+                else:
+                    value = event.value
+                    if event.implicit[0]:
+                        meaning, value = resolve(value) if len(value) <= _REMEMBERED else resolve.__wrapped__(value)
+                        if meaning is _EXPRESSION:
+                            value = Expression(event.value, value, file, (start, end))
+                        elif meaning is not None:
+                            is_key = key is _NO_KEY and type(collection) is Mapping
+                            value = self._special(event.value, meaning, value, start, is_key)
                 if event.anchor is not None:
                     self._anchors[event.anchor] = (value, 1)
             elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
-                if len(stack) >= MAX_DEPTH:
-                    raise self._problem(place, f"collections are nested more than {MAX_DEPTH} levels deep")
-                collection = (Mapping if kind is yaml.MappingStartEvent else Sequence)(self._file, place)
-                self._check_tag(event.tag, kind is yaml.MappingStartEvent, place)
+                if len(outer) >= MAX_DEPTH:
+                    raise self._problem(start, f"collections are nested more than {MAX_DEPTH} levels deep")
+                outer.append((collection, key, key_start, key_end, merges, opening, before))
+                collection = Mapping(file) if kind is yaml.MappingStartEvent else Sequence(file)
+                key, merges, opening, before = _NO_KEY, None, event, nodes
+                if event.tag is not None:
+                    self._check_tag(event.tag, kind is yaml.MappingStartEvent, start)
                 if event.anchor is not None:
                     self._anchors[event.anchor] = (_EXPRESSION, 0)  # an alias inside it would be recursive
-                stack.append(_Open(collection, event.anchor, event.tag))
                 continue
             elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
-                done = stack.pop()
-                value, weight = self._closed(done, place), done.weight
-                place = done.collection.place
-                if done.anchor is not None:
-                    self._anchors[done.anchor] = (value, weight)
+                nodes -= 1
+                value, start = collection, opening.start_mark
+                value.place = (start, end)
+                if merges is not None:
+                    value = self._merged(value, merges)
+                if opening.tag is not None:
+                    value = self._as_tagged(value, opening.tag, start)
+                if opening.anchor is not None:
+                    self._anchors[opening.anchor] = (value, nodes - before + 1)
+                collection, key, key_start, key_end, merges, opening, before = outer.pop()
             elif kind is yaml.AliasEvent:
-                value, weight = self._alias(event.anchor, place)
+                value, weight = self._alias(event.anchor, start)
+                nodes += weight - 1
             else:  # the document's end
-                return result
-            if not stack:
-                result = value
-                continue
-            parent = stack[-1]
-            parent.weight += weight
-            if parent.weight > MAX_NODES:
-                raise self._problem(place, f"the document amounts to more than {MAX_NODES} nodes")
-            self._add(parent, value, place)
+                return value
+            if nodes > MAX_NODES:
+                raise self._problem(start, f"the document amounts to more than {MAX_NODES} nodes")
+            if type(collection) is Mapping:
+                if key is _NO_KEY:
+                    if isinstance(value, (dict, list, set)):
+                        raise self._problem(start, "a mapping's key must be a scalar or an expression")
+                    key, key_start, key_end = value, start, end
+                elif key is _MERGE:
+                    key = _NO_KEY
+                    merges = [*(merges or ()), (value, start)]
+                else:
+                    collection[key] = value
+                    collection._places[key] = (key_start, key_end, start, end)
+                    key = _NO_KEY
+            elif collection is not None:
+                collection.append(value)
+                collection._items.append((start, end))
 
-    def _add(self, parent: _Open, value: object, place: int) -> None:
-        collection = parent.collection
-        if isinstance(collection, Sequence):
-            collection.append(value)
-            collection._items.append(place)
-        elif parent.key is _NO_KEY:
-            if isinstance(value, (dict, list, set)):
-                raise self._problem(place, "a mapping's key must be a scalar or an expression")
-            parent.key = value
-            parent.key_place = place
-        else:
-            key, parent.key = parent.key, _NO_KEY
-            if key is _MERGE:
-                parent.merges.append((value, place))
-            else:
-                collection[key] = value
-                collection._keys[key] = parent.key_place
-                collection._values[key] = place
-
-    def _closed(self, done: _Open, end: int) -> object:
-        collection = done.collection
-        collection.place = spanning(collection.place, end)
-        if isinstance(collection, Mapping):
-            if done.merges:
-                collection = self._merged(collection, done.merges)
-            if done.tag == "tag:yaml.org,2002:set":
-                return set(collection)
-        elif done.tag in _PAIR_LISTS:
+    def _as_tagged(self, collection: Mapping | Sequence, tag: str, start: Mark) -> object:
+        if tag == "tag:yaml.org,2002:set":
+            return set(collection)
+        if tag in _PAIR_LISTS:
             if not all(isinstance(item, dict) and len(item) == 1 for item in collection):
-                raise self._problem(collection.place, "each item of an ordered mapping must be one `key: value`")
+                raise self._problem(start, "each item of an ordered mapping must be one `key: value`")
             pairs = [next(iter(item.items())) for item in collection]
             return pairs
         return collection
 
-    def _merged(self, own: Mapping, merges: list[tuple[object, int]]) -> Mapping:
+    def _merged(self, own: Mapping, merges: list[tuple[object, Mark]]) -> Mapping:
         """Own keys win over merged ones, an earlier merged mapping over a later one."""
         sources: list[Mapping] = []
-        for value, place in merges:
+        for value, start in merges:
             parts = value if isinstance(value, Sequence) else [value]
             for part in reversed(parts):
                 if not isinstance(part, Mapping):
-                    raise self._problem(place, "`<<` merges a mapping or a list of mappings")
+                    raise self._problem(start, "`<<` merges a mapping or a list of mappings")
                 sources.append(part)
         result = Mapping(own.file, own.place)
         for source in [*sources, own]:
             result.update(source)
-            result._keys.update(source._keys)
-            result._values.update(source._values)
+            result._places.update(source._places)
         return result
 
-    def _alias(self, anchor: str, place: int) -> tuple[object, int]:
+    def _alias(self, anchor: str, start: Mark) -> tuple[object, int]:
         if anchor not in self._anchors:
-            raise self._problem(place, f"the anchor `&{anchor}` of this alias is not defined above it")
+            raise self._problem(start, f"the anchor `&{anchor}` of this alias is not defined above it")
         value, weight = self._anchors[anchor]
         if value is _EXPRESSION:
-            raise self._problem(place, f"the alias `*{anchor}` stands inside what it refers to")
+            raise self._problem(start, f"the alias `*{anchor}` stands inside what it refers to")
         return value, weight
 
-    def _scalar(self, event: Any, place: int, stack: list[_Open]) -> object:
-        tag = event.tag
-        if tag is None and event.implicit[0]:
-            kind, value = self._resolve(event.value)
-            if kind is None:
-                return value
-            if kind is _EXPRESSION:
-                return Expression(event.value, value, self._file, place)
-            is_key = bool(stack) and _expects_key(stack[-1])
-            if kind is _MERGE and is_key:
-                return _MERGE
-            if event.value == "=" and is_key:
-                return "="
-            raise self._problem(place, f"`{event.value[:80]}` is not valid here: {value}")
-        if tag is None or tag == "!" or tag == "tag:yaml.org,2002:str":
+    def _special(self, text: str, meaning: object, reason: Any, start: Mark, is_key: bool) -> object:
+        """A plain scalar that has no value of its own."""
+        if meaning is _MERGE and is_key:
+            return _MERGE
+        if text == "=" and is_key:
+            return "="
+        raise self._problem(start, f"`{text[:80]}` is not valid here: {reason}")
+
+    def _tagged(self, event: Any) -> object:
+        tag, start, end = event.tag, event.start_mark, event.end_mark
+        if tag == "!" or tag == "tag:yaml.org,2002:str":
             return event.value
         if tag == "!yaql":
-            source = self._text[event.start_mark.index : event.end_mark.index]
+            source = self._text[start.index : end.index]
             indent = source.find(event.value) if "\n" not in source else -1
+            place = (start, end)
             return expressions.parse_expression(event.value, self._file, place, indent if indent >= 0 else None)
         try:
             return _construct(tag, event.value)
         except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-            raise self._problem(place, f"`{event.value[:80]}` can not be read as {_tag_name(tag)}") from error
+            raise self._problem(start, f"`{event.value[:80]}` can not be read as {_tag_name(tag)}") from error
 
-    def _check_tag(self, tag: str | None, mapping: bool, place: int) -> None:
-        if tag is None or tag == "!":
+    def _check_tag(self, tag: str, mapping: bool, start: Mark) -> None:
+        if tag == "!":
             return
         if tag not in (_MAPPING_TAGS if mapping else _SEQUENCE_TAGS):
             what = "mapping" if mapping else "list"
-            raise self._problem(place, f"the tag {_tag_name(tag)} is not allowed on a {what}")
+            raise self._problem(start, f"the tag {_tag_name(tag)} is not allowed on a {what}")
 
-    def _problem(self, place: int, message: str) -> SyntaxProblem:
-        found = unpacked(self._file, place)
-        return SyntaxProblem(Problem(found.file, found.line, found.column, message))
-
-
-def _expects_key(parent: _Open) -> bool:
-    return parent.key is _NO_KEY and isinstance(parent.collection, Mapping)
+    def _problem(self, start: Mark, message: str) -> SyntaxProblem:
+        return SyntaxProblem(Problem(self._file, start.line + 1, start.column + 1, message))
 
 
 _PAIR_LISTS = ("tag:yaml.org,2002:omap", "tag:yaml.org,2002:pairs")
@@ -321,9 +308,13 @@ _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U000100
 _WORDS = re.compile(r"[\s\w.]*", re.UNICODE)  # such plain scalars are texts, however well they parse
 
 
+_REMEMBERED = 200  # characters of a plain scalar whose meaning is remembered
+
+
 @functools.lru_cache(maxsize=20_000)
-def _resolve_with_expressions(value: str) -> tuple[object, Any]:
-    kind, result = _resolve_plain(value)
+def _resolved(value: str) -> tuple[object, Any]:
+    """The same as `_resolved_plainly`, or (_EXPRESSION, its tree)."""
+    kind, result = _meaning(value)
     if result is not value or kind is not None or _WORDS.fullmatch(value):
         return kind, result
     tree = expressions.parse_if_any(value)
@@ -331,8 +322,12 @@ def _resolve_with_expressions(value: str) -> tuple[object, Any]:
 
 
 @functools.lru_cache(maxsize=20_000)
-def _resolve_plain(value: str) -> tuple[object, Any]:
+def _resolved_plainly(value: str) -> tuple[object, Any]:
     """(None, the value) of an untagged plain scalar by YAML 1.1; (_MERGE, reason) or (_FAILED, reason) without one."""
+    return _meaning(value)
+
+
+def _meaning(value: str) -> tuple[object, Any]:
     for tag, pattern in _IMPLICIT.get(value[:1], ()):
         if pattern.match(value):
             if tag == "tag:yaml.org,2002:merge":

@@ -18,7 +18,7 @@ from yaql.language import factory as yaql_factory
 
 from dsl.errors import Problem, SyntaxProblem
 from dsl.syntax import quick
-from dsl.syntax.locations import Location, unpacked
+from dsl.syntax.locations import NOWHERE, Location, Place, located
 
 _GRAMMAR = "yaql.language.exceptions.YaqlGrammarException"
 _LEXICAL = "yaql.language.exceptions.YaqlLexicalException"
@@ -31,7 +31,7 @@ class Expression:
 
     __slots__ = ("_file", "_place", "text", "tree")
 
-    def __init__(self, text: str, tree: yaql_tree.Expression, file: str, place: int) -> None:
+    def __init__(self, text: str, tree: yaql_tree.Expression, file: str, place: Place) -> None:
         self.text = text
         self.tree = tree
         self._file = file
@@ -40,7 +40,7 @@ class Expression:
     @property
     def location(self) -> Location:
         """Where the expression stands."""
-        return unpacked(self._file, self._place)
+        return located(self._file, *self._place)
 
     def __repr__(self) -> str:
         return f"Expression({self.text!r})"
@@ -68,7 +68,6 @@ def parse(text: str) -> yaql_tree.Expression:
     return parse_by_library(text)
 
 
-@functools.lru_cache(maxsize=20_000)
 def parse_if_any(text: str) -> yaql_tree.Expression | None:
     """The tree of an expression, None for a text that is none."""
     if len(text) > MAX_LENGTH:
@@ -83,15 +82,15 @@ def parse_if_any(text: str) -> yaql_tree.Expression | None:
         return None
 
 
-def parse_expression(text: str, file: str, place: int = 0, indent: int | None = None) -> Expression:
-    """Parse a text standing at a packed place of a file. Raises SyntaxProblem.
+def parse_expression(text: str, file: str, place: Place = NOWHERE, indent: int | None = None) -> Expression:
+    """Parse a text standing at a place of a file. Raises SyntaxProblem.
 
     `indent` is the number of columns from that place to the text's first character, if the text stands there as it is.
     """
     try:
         return Expression(text, parse(text), file, place)
     except ExpressionError as error:
-        location = unpacked(file, place)
+        location = located(file, *place)
         inside = 0 if indent is None or error.position is None else indent + error.position
         raise SyntaxProblem(
             Problem(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 
 class Location(NamedTuple):
@@ -18,17 +18,27 @@ class Location(NamedTuple):
         return f"{self.file}:{self.line}:{self.column}"
 
 
-def packed(line: int, column: int, end_line: int, end_column: int) -> int:
-    """A span counted from 0, as libyaml has it, in one number: thousands of them cost the garbage collector nothing."""
-    return (((line << 24 | column) << 24 | end_line) << 24) | end_column
+class Mark(Protocol):
+    """A point of a text, counted from 0, as the YAML parser makes it."""
+
+    @property
+    def line(self) -> int: ...
+
+    @property
+    def column(self) -> int: ...
 
 
-def unpacked(file: str, place: int) -> Location:
-    """The location of a packed span."""
-    start, end = place >> 48, place & 0xFFFFFFFFFFFF
-    return Location(file, (start >> 24) + 1, (start & 0xFFFFFF) + 1, (end >> 24) + 1, (end & 0xFFFFFF) + 1)
+Place = tuple[Mark, Mark]  # of the first character, and of the position after the last one
 
 
-def spanning(start: int, end: int) -> int:
-    """The packed span from the beginning of one to the end of another."""
-    return start >> 48 << 48 | end & 0xFFFFFFFFFFFF
+class _Beginning:
+    line = column = 0
+
+
+NOWHERE: Place = (_Beginning(), _Beginning())
+
+
+def located(file: str, start: Mark, end: Mark) -> Location:
+    """The location between two marks; they are kept instead, because most are never asked for."""
+    numbers = (file, start.line + 1, start.column + 1, end.line + 1, end.column + 1)
+    return tuple.__new__(Location, numbers)  # Location(...) takes twice the time

@@ -8,22 +8,31 @@ left-out arguments, it leaves to the library's parser, whose word is final.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from yaql.language import expressions as tree
 from yaql.language.lexer import decode_escapes
 
 _MAX_DEPTH = 60  # calls of the parser inside each other; the library's needs no stack
+_MAX_TOKENS = 200  # of one expression, whose tree can not be deeper then than `expressions.MAX_NESTING`
+_MAX_KNOWN = 10_000  # tokens that are remembered, and
+_MAX_REMEMBERED = 60  # the characters of one
 
 
 def parse(text: str) -> tree.Expression | None:
     """The tree of an expression, None for what is none. Raises Unsure if the library's parser has to decide."""
-    tokens = _tokens(text)
-    if tokens is None:
+    words = _WORDS.findall(text)
+    if words.index("") != len(words) - 1:  # a place where no token begins, before the end
         return None
-    parser = _Parser(tokens)
+    if len(words) > _MAX_TOKENS:
+        raise _UNSURE
+    tokens: list[_Token] = []
+    for word in words:
+        tokens.append(_KNOWN.get(word) or _token(word))
+    parser = _Parser(iter(tokens).__next__)
     try:
-        result = parser.value(_LOOSEST, 0)
+        result = parser.value(0)
     except _Wrong:
         return None
     return result if parser.kind == _END else None
@@ -40,133 +49,122 @@ class _Wrong(Exception):
 _UNSURE = Unsure()
 _WRONG = _Wrong()
 
+_Token = tuple[str, Any, int]  # kind, value (the tree of an operand), how loosely it binds as an operator
+
 # Kinds of tokens besides the operators, which are their own
-_END, _CONSTANT, _WORD, _VARIABLE, _CALL = "end", "constant", "word", "variable", "call"
+_END, _OPERAND, _CALL = "end", "operand", "call"
 
 _LOOSEST = 12
+_NEVER = 99
 # operator -> how loosely it binds; see the table in dsl.syntax.expressions
 _BINARY = {
-    ":": 1, ".": 2, "?.": 2, "=~": 5, "!~": 5, "*": 6, "/": 6, "mod": 6, "+": 7, "-": 7,
+    ":": 1, ".": 2, "?.": 2, "[": 3, "=~": 5, "!~": 5, "*": 6, "/": 6, "mod": 6, "+": 7, "-": 7,
     ">": 8, "<": 8, ">=": 8, "<=": 8, "!=": 8, "=": 8, "in": 8, "is": 8, "and": 10, "or": 11, "->": 12,
 }  # fmt: skip
-_INDEX = 3
 _PREFIX = {":": 1, "+": 4, "-": 4, "not": 9}
 _ALIASES = {"!=": "not_equal", "=": "equal"}
-_WORD_OPERATORS = frozenset({"mod", "in", "is", "not", "and", "or"})
 _WORD_CONSTANTS = {"true": True, "false": False, "null": None}
 
-# In the order of the library's lexer, with its very patterns
-_TOKEN = re.compile(
-    r"""[ \t\r\n]*(?:
-      (?P<variable>\$\w*)
-    | (?P<number>\b\d+(?:\.?\d+)?\b)
-    | (?P<call>\b[^\W\d]\w*\()
-    | (?P<word>(?!__)\b[^\W\d]\w*\b)
-    | (?P<quoted>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")
-    | (?P<verbatim>`(?:[^`\\]|\\.)*`)
-    | (?P<operator>\?\.|=~|!~|>=|<=|!=|->|=>|[\[\](){},.:+\-*/><=])
-    | (?P<end>\Z)
-    )""",
+# Tokens in the order of the library's lexer, with its very patterns; nothing where none of them begins
+_WORDS = re.compile(
+    r"""[ \t\r\n]*(
+      \$\w*
+    | \b\d+(?:\.?\d+)?\b
+    | \b[^\W\d]\w*\(
+    | (?!__)\b[^\W\d]\w*\b
+    | '(?:[^'\\]|\\.)*'
+    | "(?:[^"\\]|\\.)*"
+    | `(?:[^`\\]|\\.)*`
+    | \?\. | =~ | !~ | >= | <= | != | -> | => | [\[\](){},.:+\-*/><=]
+    | )""",
     re.VERBOSE,
 )
 
 
-def _tokens(text: str) -> list[tuple[str, Any]] | None:
-    result: list[tuple[str, Any]] = []
-    position = 0
-    match = _TOKEN.match
-    while True:
-        found = match(text, position)
-        if found is None:
-            return None
-        kind = found.lastgroup
-        if kind == "end":
-            result.append((_END, None))
-            return result
-        value = found.group(kind or 0)
-        position = found.end()
-        if kind == "operator":
-            result.append((value, value))
-        elif kind == "variable":
-            result.append((_VARIABLE, value))
-        elif kind == "word":
-            if value in _WORD_OPERATORS:
-                result.append((value, value))
-            elif value in _WORD_CONSTANTS:
-                result.append((_CONSTANT, _WORD_CONSTANTS[value]))
-            else:
-                result.append((_WORD, value))
-        elif kind == "call":
-            result.append((_CALL, value[:-1]))
-        elif kind == "number":
-            if len(value) > 300:
-                raise _UNSURE
-            result.append((_CONSTANT, float(value) if "." in value else int(value)))
-        elif "\\" not in value:
-            result.append((_CONSTANT, value[1:-1]))
-        elif kind == "verbatim":
-            result.append((_CONSTANT, value[1:-1].replace("\\`", "`")))
-        else:
-            try:
-                result.append((_CONSTANT, decode_escapes(value[1:-1])))
-            except ValueError as error:
-                raise _UNSURE from error
+def _token(word: str) -> _Token:
+    """What a token means; trees of operands are shared by all expressions, as nothing changes them."""
+    token = _made(word)
+    if len(word) <= _MAX_REMEMBERED and len(_KNOWN) < _MAX_KNOWN:
+        _KNOWN[word] = token
+    return token
+
+
+def _made(word: str) -> _Token:
+    first = word[0]
+    if first == "$":
+        return _OPERAND, tree.GetContextValue(tree.Constant(word)), _NEVER
+    if first == "`":
+        return _OPERAND, tree.Constant(word[1:-1].replace("\\`", "`")), _NEVER
+    if first in "'\"":
+        try:
+            return _OPERAND, tree.Constant(decode_escapes(word[1:-1]) if "\\" in word else word[1:-1]), _NEVER
+        except ValueError as error:
+            raise _UNSURE from error
+    if first.isdecimal():
+        if len(word) > 300:
+            raise _UNSURE
+        return _OPERAND, tree.Constant(float(word) if "." in word else int(word)), _NEVER
+    if word in _WORD_CONSTANTS:
+        return _OPERAND, tree.Constant(_WORD_CONSTANTS[word]), _NEVER
+    if word[-1] == "(" and len(word) > 1:
+        return _CALL, word[:-1], _NEVER
+    return _OPERAND, tree.KeywordConstant(word), _NEVER
+
+
+_KNOWN: dict[str, _Token] = {
+    **{each: (each, each, _NEVER) for each in ("=>", "]", "(", ")", "{", "}", ",", "not")},
+    **{operator: (operator, operator, level) for operator, level in _BINARY.items()},
+    "": (_END, None, _NEVER),
+}
 
 
 class _Parser:
-    """Reads tokens one after the other; `kind` and `text` are those of the next one."""
+    """Reads tokens one after the other; `kind`, `content` and `level` are those of the next one."""
 
-    __slots__ = ("_next", "_tokens", "kind", "text")
+    __slots__ = ("_next", "content", "kind", "level")
 
-    def __init__(self, tokens: list[tuple[str, Any]]) -> None:
-        self._tokens = tokens
-        self._next = 1
-        self.kind, self.text = tokens[0]
+    def __init__(self, following: Callable[[], _Token]) -> None:
+        self._next = following
+        self.kind, self.content, self.level = following()
 
-    def advance(self) -> None:
-        self.kind, self.text = self._tokens[self._next]
-        self._next += 1
-
-    def value(self, loosest: int, depth: int) -> tree.Expression:
-        """A value whose operators bind no looser than `loosest`."""
-        if depth > _MAX_DEPTH:
-            raise _UNSURE
+    def value(self, depth: int) -> tree.Expression:
+        """A value with whatever operators."""
         left = self.operand(depth)
-        for _ in range(_MAX_DEPTH):
-            operator = self.kind
+        return self.operators(left, _LOOSEST, depth) if self.level <= _LOOSEST else left
+
+    def operators(self, left: tree.Expression, loosest: int, depth: int) -> tree.Expression:
+        """A value that begins with `left`, and whose operators bind no looser than `loosest`."""
+        while self.level <= loosest:
+            operator, level = self.kind, self.level
+            self.kind, self.content, self.level = self._next()
             if operator == "[":
-                if loosest < _INDEX:
-                    return left
-                self.advance()
                 left = tree.IndexExpression(left, *self.arguments("]", depth))
                 continue
-            level = _BINARY.get(operator)
-            if level is None or level > loosest:
-                return left
-            self.advance()
-            right = self.value(level if operator == "->" else level - 1, depth + 1)
+            tightest = level if operator == "->" else level - 1
+            right = self.operand(depth + 1)
+            if self.level <= tightest:
+                right = self.operators(right, tightest, depth + 1)
             left = tree.BinaryOperator(operator, left, right, _ALIASES.get(operator))
-        raise _UNSURE
+        return left
 
     def operand(self, depth: int) -> tree.Expression:
         """A constant, variable, call, literal, bracketed value, or a prefix operator with what belongs to it."""
-        kind, text = self.kind, self.text
+        kind, content = self.kind, self.content
         if kind == _END:
             raise _WRONG
-        self.advance()
-        if kind == _VARIABLE:
-            return tree.GetContextValue(tree.Constant(text))
-        if kind == _WORD:
-            return tree.KeywordConstant(text)
+        self.kind, self.content, self.level = self._next()
+        if kind == _OPERAND:
+            operand: tree.Expression = content
+            return operand
+        if depth > _MAX_DEPTH:
+            raise _UNSURE
         if kind == _CALL:
-            return tree.Function(text, *self.arguments(")", depth))
-        if kind == _CONSTANT:
-            return tree.Constant(text)
+            return tree.Function(content, *self.arguments(")", depth))
         if kind == "(":
-            inner = self.value(_LOOSEST, depth + 1)
+            inner = self.value(depth + 1)
             if self.kind != ")":
                 raise _WRONG
-            self.advance()
+            self.kind, self.content, self.level = self._next()
             return tree.Wrap(inner)
         if kind == "[":
             return tree.ListExpression(*self.arguments("]", depth))
@@ -175,27 +173,32 @@ class _Parser:
         level = _PREFIX.get(kind)
         if level is None:  # around a comma, an argument may have been left out
             raise _UNSURE if kind in ",)]}" else _WRONG
-        return tree.UnaryOperator(kind, self.value(level - 1, depth + 1), None)
+        right = self.operand(depth + 1)
+        if self.level < level:
+            right = self.operators(right, level - 1, depth + 1)
+        return tree.UnaryOperator(kind, right, None)
 
     def arguments(self, closing: str, depth: int) -> list[tree.Expression]:
         """Values, then `a => b` pairs, up to the closing bracket."""
         result: list[tree.Expression] = []
         if self.kind == closing:
-            self.advance()
+            self.kind, self.content, self.level = self._next()
             return result
         named = False
         while True:
-            argument = self.value(_LOOSEST, depth + 1)
+            argument = self.value(depth + 1)
             if self.kind == "=>":
-                self.advance()
-                argument = tree.MappingRuleExpression(argument, self.value(_LOOSEST, depth + 1))
+                self.kind, self.content, self.level = self._next()
+                argument = tree.MappingRuleExpression(argument, self.value(depth + 1))
                 named = True
             elif named:
                 raise _UNSURE
             result.append(argument)
-            if self.kind == closing:
-                self.advance()
-                return result
-            if self.kind != ",":
+            kind = self.kind
+            if kind == _END:
                 raise _WRONG
-            self.advance()
+            self.kind, self.content, self.level = self._next()
+            if kind == closing:
+                return result
+            if kind != ",":
+                raise _WRONG
