@@ -16,13 +16,14 @@ import resolvelib
 from resolvelib.structs import RequirementInformation
 from sqlalchemy import orm
 
-from catalog import model
+from catalog import conflicts, model
 from catalog.db import packages
 from dsl.packages import Version, VersionSpec
 
 CORE = "io.murano"  # every package requires it, without saying so
 CORE_SPEC = VersionSpec.parse("0")
 MAX_TYPES = 2000  # different types in one model
+FIX_ROUNDS = 300  # of the solver for each change it tries in order to propose one
 MAX_ROUNDS = 5000  # of the solver; real catalogs need one or two per package
 
 
@@ -64,7 +65,16 @@ class Source(Protocol):
 
 
 class Unresolvable(Exception):
-    """The needs cannot be met together; the message is the sentence for people."""
+    """The needs cannot be met together; the message is the sentence for people, `conflict` what it is about."""
+
+    def __init__(self, message: str, conflict: conflicts.Conflict | None = None) -> None:
+        super().__init__(message)
+        self.conflict = conflict
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """For machines: `{"conflict": {"requirements", "fixes"}}` where there is one."""
+        return {} if self.conflict is None else {"conflict": self.conflict.shown()}
 
 
 def resolve(needs: Iterable[Need], source: Source, where: str = "the catalog") -> dict[str, Available]:
@@ -72,17 +82,32 @@ def resolve(needs: Iterable[Need], source: Source, where: str = "the catalog") -
 
     Prefers lower ranks, then higher versions. `where` names the source in messages. Raises `Unresolvable`.
     """
-    provider = _Provider(source)
-    solver: resolvelib.Resolver[Need, Available, str] = resolvelib.Resolver(provider, resolvelib.BaseReporter())
+    roots = list(needs)
     try:
-        return dict(solver.resolve(list(needs), max_rounds=MAX_ROUNDS).mapping)
+        return _solve(roots, _Provider(source), MAX_ROUNDS)
     except resolvelib.ResolutionImpossible as failure:
-        raise Unresolvable(_explain(list(failure.causes), source, where))
+        causes = list(dict.fromkeys(cause.requirement for cause in failure.causes))
+        known = _Remembered(source)
+        conflict = conflicts.explain(causes, known, where, lambda waived: _try(roots, _Provider(known, waived)))
+        raise Unresolvable(conflict.sentence, conflict)
     except resolvelib.ResolutionTooDeep:
         raise Unresolvable(
             f"The requirements contradict each other in too many ways to try ({MAX_ROUNDS} rounds): "
             "narrow the version ranges in the packages' Require"
         )
+
+
+def _solve(needs: Sequence[Need], provider: _Provider, rounds: int) -> dict[str, Available]:
+    solver: resolvelib.Resolver[Need, Available, str] = resolvelib.Resolver(provider, resolvelib.BaseReporter())
+    return dict(solver.resolve(needs, max_rounds=rounds).mapping)
+
+
+def _try(needs: Sequence[Need], provider: _Provider) -> dict[str, Available] | None:
+    """A solution if one is found soon."""
+    try:
+        return _solve(needs, provider, FIX_ROUNDS)
+    except (resolvelib.ResolutionImpossible, resolvelib.ResolutionTooDeep):
+        return None
 
 
 def requirements(available: Available) -> Iterator[Need]:
@@ -94,9 +119,26 @@ def requirements(available: Available) -> Iterator[Need]:
         yield Need(name, spec, chain)
 
 
-class _Provider(resolvelib.AbstractProvider[Need, Available, str]):
+class _Remembered:
+    """A source that is asked for each package once, and not again for what it failed to tell."""
+
     def __init__(self, source: Source) -> None:
         self._source = source
+        self._known: dict[str, Sequence[Available]] = {}
+
+    def versions(self, name: str) -> Sequence[Available]:
+        if name not in self._known:
+            self._known[name] = self._source.versions(name)
+        return self._known[name]
+
+
+class _Provider(resolvelib.AbstractProvider[Need, Available, str]):
+    """`waived` are needs that any version fulfils, for finding out what would help."""
+
+    def __init__(self, source: Source, waived: frozenset[Need] = frozenset()) -> None:
+        self._source = source
+        self._waived = {(need.name, need.spec.text, need.chain[-1:]) for need in waived}
+        self._fits: dict[tuple[str, frozenset[str] | None, str, str], bool] = {}  # matching costs most of the time
 
     def identify(self, requirement_or_candidate: Need | Available) -> str:
         return requirement_or_candidate.name
@@ -123,34 +165,21 @@ class _Provider(resolvelib.AbstractProvider[Need, Available, str]):
         found = [
             dataclasses.replace(candidate, chain=needs[0].chain)
             for candidate in self._source.versions(identifier)
-            if candidate not in bad and all(need.admits(candidate) for need in needs)
+            if candidate not in bad and all(self.is_satisfied_by(need, candidate) for need in needs)
         ]
         found.sort(key=lambda candidate: candidate.version, reverse=True)
         found.sort(key=lambda candidate: candidate.rank)
         return found
 
     def is_satisfied_by(self, requirement: Need, candidate: Available) -> bool:
-        return requirement.admits(candidate)
+        key = (requirement.spec.text, requirement.origins, candidate.name, candidate.origin)
+        fits = self._fits.get(key)
+        if fits is None:
+            fits = self._fits[key] = requirement.admits(candidate)
+        return fits or (requirement.name, requirement.spec.text, requirement.chain[-1:]) in self._waived
 
     def get_dependencies(self, candidate: Available) -> Iterable[Need]:
         return requirements(candidate)
-
-
-def _explain(causes: Sequence[RequirementInformation[Need, Available]], source: Source, where: str) -> str:
-    needs = list(dict.fromkeys(cause.requirement for cause in causes))
-    name = needs[0].name
-    found = sorted({str(version.version) for version in source.versions(name)})
-    if not found:
-        return f"{_wanted(needs[0])}, but {where} has no package {name}. Import {name} first, or correct the Require."
-    listed = ", ".join(found[:10]) + (" and more" if len(found) > 10 else "")
-    if len(needs) == 1:
-        return f"{_wanted(needs[0])}, but {where} has {name} only in {listed}."
-    return "; ".join(_wanted(need) for need in needs) + f"; no version of {name} in {where} fits all ({listed})."
-
-
-def _wanted(need: Need) -> str:
-    wanted = f"{need.name} {need.spec.text}"
-    return f"{' -> '.join(need.chain)} requires {wanted}" if need.chain else f"{wanted} is wanted"
 
 
 # --- the packages of a project ---------------------------------------------------------------------------------------

@@ -112,7 +112,7 @@ def _closure(database: base.Database, registry: Registry, wanted: Wanted) -> lis
         text = str(failure).replace(
             "but the catalog with its repositories has no package", f"but {where} has a package"
         )
-        raise dependencies.Unresolvable(f"{text} Nothing was stored.")
+        raise dependencies.Unresolvable(f"{text} Nothing was stored.", failure.conflict)
     ordered: dict[str, None] = {}
     _order(wanted.name, solution, ordered, set())
     pairs = [(solution[name], source.entries.get(solution[name].origin)) for name in ordered]

@@ -19,7 +19,9 @@ PREVIEWED = {"added": "would be added", "updated": "would be updated", "skipped"
 
 def register(subparsers: Any, shared: argparse.ArgumentParser) -> None:
     """Add the subcommands."""
-    group = subparsers.add_parser("package", help="packages: import, list, show, dependencies, delete, check")
+    group = subparsers.add_parser(
+        "package", help="packages: import, list, show, dependencies, dependents, delete, check"
+    )
     actions = group.add_subparsers(metavar="ACTION", required=True)
 
     import_ = actions.add_parser(
@@ -48,6 +50,10 @@ def register(subparsers: Any, shared: argparse.ArgumentParser) -> None:
     tree_ = actions.add_parser("dependencies", parents=[shared], help="what a package requires, as a tree")
     tree_.add_argument("package", metavar="PACKAGE", help="id or full name")
     tree_.set_defaults(run=dependencies)
+
+    users_ = actions.add_parser("dependents", parents=[shared], help="who uses a package: packages and environments")
+    users_.add_argument("package", metavar="PACKAGE", help="id or full name")
+    users_.set_defaults(run=dependents)
 
     delete_ = actions.add_parser("delete", parents=[shared], help="delete packages")
     delete_.add_argument("packages", nargs="+", metavar="PACKAGE", help="id or full name")
@@ -166,6 +172,29 @@ def dependencies(call: Call) -> int:
         call.output.result(answer, "")
         return errors.OK
     call.output.console.print(_dependency_tree(answer["tree"]))
+    call.output.rows(answer["lock"], {"fqn": "Package", "version": "Version", "digest": "Digest"}, empty="No lock.")
+    return errors.OK
+
+
+def dependents(call: Call) -> int:
+    """Packages that require it, directly or through others, and environments that were deployed with it."""
+    answer = call.client.request("GET", f"/catalog/packages/{_identify(call, call.options.package)}/dependents")
+    if call.output.format == "json":
+        call.output.result(answer, "")
+        return errors.OK
+    columns = {
+        "fqn": "Package",
+        "version": "Version",
+        "through": "Requires",
+        "requires": "In versions",
+        "direct": "Directly",
+    }
+    call.output.rows(answer["packages"], columns, empty="No package requires it.")
+    call.output.rows(
+        answer["environments"],
+        {"name": "Environment", "id": "Id", "tenant_id": "Project"},
+        empty="No environment uses it.",
+    )
     return errors.OK
 
 

@@ -91,7 +91,7 @@ def lock_of(request: Request, class_name: str, version: str, package_name: str |
                 session, request.caller.project_id, class_name, version, package_name or None
             )
         except dependencies.Unresolvable as failure:
-            raise errors.NotFound(str(failure))
+            raise errors.NotFound(str(failure), details=failure.details)
 
 
 def _text(body: dict[str, Any], key: str, *, required: bool) -> str:

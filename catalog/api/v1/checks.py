@@ -23,7 +23,8 @@ def check(request: Request) -> Any:
             "message": str(failure),
             "expected": "packages that fit together for every type in the model",
             "found": None,
-            "fix": "import what is missing, or change the type or its version",
+            "fix": "; or ".join(failure.conflict.fixes if failure.conflict else ())
+            or "import what is missing, or change the type or its version",
         }
         return {"problems": [problem]}
     return {"problems": request.services.engine.check(content, lock, project_id)}

@@ -34,7 +34,9 @@ def create(request: Request) -> Any:
         raise errors.NotFound(str(failure))
     except packages.Duplicate as failure:
         raise errors.Conflict(f"{failure}. Nothing was stored.")
-    except (dependencies.Unresolvable, imports.TooMany, packages.UnknownCategory) as failure:
+    except dependencies.Unresolvable as failure:
+        raise errors.BadRequest(str(failure), details=failure.details)
+    except (imports.TooMany, packages.UnknownCategory) as failure:
         raise errors.BadRequest(str(failure))
     except PackageError as failure:
         raise errors.problems("The repository has a package that is broken. Nothing was stored.", failure.problems)

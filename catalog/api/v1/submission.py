@@ -86,7 +86,7 @@ def resolved(
     try:
         return dependencies.lock_of(session, project_id, content.get("Objects"), content.get("ObjectsCopy"), held=held)
     except dependencies.Unresolvable as failure:
-        raise errors.BadRequest(str(failure))
+        raise errors.BadRequest(str(failure), details=failure.details)
 
 
 def shown_deployment(row: deployments.Deployment, levels: dict[str, int]) -> dict[str, Any]:
