@@ -10,7 +10,7 @@ PORT ?= 8082
 NPM_FLAGS := --silent --no-audit --no-fund --ignore-scripts
 EXTRAS ?= test,lint,postgresql,mysql
 
-.PHONY: setup demo test coverage lint types bench clean
+.PHONY: setup demo test contract coverage lint types bench clean
 
 setup: $(VENV)/.installed dashboard/node_modules/.installed
 
@@ -39,6 +39,10 @@ demo: setup
 
 test: setup
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
+
+# Generated requests against a running service: every route of the OpenAPI document, every check of schemathesis.
+contract: setup
+	@$(BIN)/python -m pytest -n 2 -m contract tests/service $(ARGS)
 
 coverage: setup
 	@$(BIN)/python -m pytest -n 2 --cov --cov-report=term --cov-report=xml $(ARGS)

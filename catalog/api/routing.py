@@ -76,6 +76,7 @@ class Api:
             environ["chandlery.call"] = (route, Request(web, caller, self._services, values, body))
             if route.body is not Body.MULTIPART:  # decoded already: pecan shall not parse it a second time
                 web.body = b""
+                web.content_type = ""
             return self._pecan(environ, start_response)
         except Exception as failure:  # the last resort: whatever it is, the client gets an answer it can read
             return answer_for(failure, environ)(environ, start_response)

@@ -125,3 +125,4 @@ def test_every_operation_has_an_id_of_its_own_and_says_what_it_is_for() -> None:
 def test_the_service_hands_the_document_to_everybody(cloud: Cloud) -> None:
     answer = cloud.anonymous("GET", "/v1/openapi.json")
     assert answer.json == {**openapi.document(), "servers": [{"url": "http://localhost"}]}
+    cloud.anonymous("POST", "/v1/openapi.json", status=404)

@@ -17,6 +17,8 @@ from typing import Any
 import webob
 import yaml
 
+from catalog.api import errors
+
 AREAS = (
     "document",
     "environments",
@@ -55,6 +57,11 @@ def openapi_app(root_url: Callable[[Mapping[str, Any]], str]) -> Callable[[Json,
     """The WSGI application that answers the document; `root_url` tells a request's root URL of the service."""
 
     def answer(environ: Json, start_response: Any) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] != "GET":
+            missing = errors.NotFound(f"{environ['REQUEST_METHOD']} /v1/openapi.json: there is no such resource")
+            return errors.response(missing, environ.get("HTTP_ACCEPT"), environ.get("openstack.request_id", ""))(
+                environ, start_response
+            )
         body = json.dumps({**document(), "servers": [{"url": root_url(environ)}]}).encode()
         return webob.Response(body=body, content_type="application/json", charset=None)(environ, start_response)
 
