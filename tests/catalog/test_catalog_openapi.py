@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pathlib
 import re
 
 import openapi_spec_validator
 from catalog_cloud import Cloud
 
 from catalog.api import openapi
+from catalog.api.openapi import reference
 from catalog.api.v1 import urls
 
 # The 53 method-path pairs of Murano's router (spec/api-v1 §1.3), its names of path parameters replaced by ours.
@@ -126,3 +128,9 @@ def test_the_service_hands_the_document_to_everybody(cloud: Cloud) -> None:
     answer = cloud.anonymous("GET", "/v1/openapi.json")
     assert answer.json == {**openapi.document(), "servers": [{"url": "http://localhost"}]}
     cloud.anonymous("POST", "/v1/openapi.json", status=404)
+
+
+def test_the_reference_in_the_documentation_is_the_documents() -> None:
+    """`python -m catalog.api.openapi.reference > docs/api-reference.md` makes it so."""
+    path = pathlib.Path(__file__).parents[2] / "docs" / "api-reference.md"
+    assert path.read_text(encoding="utf-8") == reference.page()
