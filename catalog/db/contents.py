@@ -8,6 +8,7 @@ knows of, which `sweep` removes.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import functools
@@ -25,6 +26,7 @@ LOG = logging.getLogger(__name__)
 
 DATABASE = "database"
 TOUCHED = "catalog.db.contents.touched"  # in a session's `info`: (store, digest) that may be left without an owner
+ATTEMPTS = 5  # to remove content from a store
 GRACE = 3600  # seconds; younger content without a row may belong to a transaction that is under way
 
 
@@ -215,6 +217,13 @@ def _remove_orphan(database: base.Database, store: Store, digest: str) -> bool:
     """
     if store.name == DATABASE:
         return False
+    for _ in range(ATTEMPTS - 1):
+        with contextlib.suppress(sa.exc.OperationalError):  # a deadlock with others who want the same content
+            return _remove_alone(database, store, digest)
+    return _remove_alone(database, store, digest)
+
+
+def _remove_alone(database: base.Database, store: Store, digest: str) -> bool:
     try:
         with database.transaction() as session:
             row = session.get(Content, digest, with_for_update=True)
