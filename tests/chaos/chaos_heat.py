@@ -41,7 +41,7 @@ REFUSALS = (Fault.CONFLICT, Fault.BROKEN, Fault.AWAY, Fault.GATEWAY)
 class Request:
     method: str
     path: str
-    stack: str  # name or id, "" for the list
+    stack: str  # its name
 
     @property
     def changes(self) -> bool:
@@ -119,7 +119,9 @@ class Heat:
         path = path.partition("?")[0].removeprefix("/v1/p")
         match = re.fullmatch(r"/stacks(?:/([^/]+))?(?:/(?!template$|resources$)[^/]+)?(/template|/resources)?", path)
         name = (match.group(1) if match else None) or (body or {}).get("stack_name") or ""
-        request = Request(method, path, name)
+        with self._mutex:
+            found = self._find(name)
+        request = Request(method, path, found.name if found else name)
         fault = self.faults(request)
         self.requests[method if fault is None else f"{method} {fault.name}"] += 1
         if fault in REFUSALS:
@@ -216,6 +218,7 @@ class Trouble:
         self._random = random.Random(seed)
         self._share = share
         self._kinds = kinds
+        self.happened: Counter[str] = Counter()
         self._row: Counter[tuple[str, bool]] = Counter()
         self._mutex = threading.Lock()
 
@@ -228,7 +231,8 @@ class Trouble:
             self._row[key] += 1
             fault = self._random.choice(self._kinds)
             if fault is Fault.CONFLICT and not request.changes:
-                return Fault.AWAY
+                fault = Fault.AWAY
+            self.happened[fault.name] += 1
             return fault
 
 

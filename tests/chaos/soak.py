@@ -1,0 +1,195 @@
+"""A random soak: workers are killed at random times while deployments go on, and what that cost is told.
+
+    python tests/chaos/soak.py --kills 1000 [--seed N] [--database URL] [--lease 6] [--every 0.5]
+
+Prints how long deployments stood still, how soon another worker resumed them, and how many effects were lost or done
+twice (goal: none). Ends with 1 if a goal was missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import contextlib
+import json
+import os
+import pathlib
+import random
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+
+HERE = pathlib.Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1])]
+
+import chaos_convoy  # noqa: E402
+import chaos_world  # noqa: E402
+import sqlalchemy as sa  # noqa: E402
+from chaos_guests import Mishaps  # noqa: E402
+from chaos_heat import Trouble  # noqa: E402
+
+import catalog.db.tables  # noqa: E402, F401 - all tables
+from catalog.db import base  # noqa: E402
+
+RESUMED = 10.0  # seconds: the goal
+
+
+def main() -> int:
+    chosen = _arguments()
+    print(
+        f"seed {chosen.seed}: {chosen.kills} kills, {chosen.workers} workers, a lease of {chosen.lease:g} s", flush=True
+    )
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        _database(chosen.database, pathlib.Path(folder)) as database,
+        chaos_world.World(database, pathlib.Path(folder), lease=chosen.lease, poll=chosen.poll) as world,
+    ):
+        soak = Soak(world, chosen)
+        soak.run()
+        return soak.tell()
+
+
+class Soak:
+    """Kills one worker after the other and begins another in its place, while deployments are kept coming."""
+
+    def __init__(self, world: chaos_world.World, chosen: argparse.Namespace) -> None:
+        self._world = world
+        self._chosen = chosen
+        self._random = random.Random(chosen.seed)
+        self._ids: list[str] = []
+        self._open: set[str] = set()
+        self._kills: list[tuple[int, float]] = []  # process and time
+        self._began = time.monotonic()
+
+    def run(self) -> None:
+        chosen, world = self._chosen, self._world
+        self._calm = self._calmly()
+        world.heat.faults = Trouble(chosen.seed, 0.05)
+        world.guests.mishaps = Mishaps(chosen.seed, 0.05)
+        world.heat.takes = 8
+        workers = [world.worker(concurrency=chosen.concurrency) for _ in range(chosen.workers)]
+        while len(self._kills) < chosen.kills:
+            self._keep_busy()
+            time.sleep(self._random.expovariate(1 / chosen.every))
+            place = self._random.randrange(len(workers))
+            self._kills.append((workers[place].pid, time.monotonic()))
+            os.kill(workers[place].pid, signal.SIGKILL)
+            workers[place].join()
+            workers[place] = world.worker(concurrency=chosen.concurrency)
+            if len(self._kills) % 100 == 0:
+                ended = len(self._ids) - len(self._open)
+                print(f"{len(self._kills)} kills, {ended} deployments ended", flush=True)
+        world.wait_for_the_end(*self._open, seconds=3600.0)
+
+    def tell(self) -> int:
+        world = self._world
+        resumed, never = self._resumptions()
+        harmed = self._harmed()
+        again = chaos_world.repeated(world, *self._ids)
+        twice = [plan for plan, number in world.guests.ran.items() if number != 1]
+        left = [ids for ids in world.heat.alive().values() if len(ids) != 1]
+        effects = sum(len(world.outcomes(each)) for each in self._ids)
+        lost = len(self._ids) * chaos_convoy.EFFECTS - effects
+        print(f"{'kills':44} {len(self._kills)} in {time.monotonic() - self._began:.0f} s")
+        print(f"{'deployments ended / as an undisturbed one':44} {len(self._ids)} / {len(self._ids) - len(harmed)}")
+        print(f"{'kills that hit a running deployment':44} {len(resumed)} deployments lost their worker")
+        if resumed:
+            ordered = sorted(resumed)
+            print(
+                f"{'time to resume, median / 99 % / most':44} {statistics.median(ordered):.1f} / "
+                f"{ordered[int(len(ordered) * 0.99)]:.1f} / {ordered[-1]:.1f} s   goal < {RESUMED:.0f} s"
+            )
+            print(f"{'downtime of all deployments together':44} {sum(resumed):.0f} s")
+        print(f"{'effects / lost / with an outcome, done again':44} {effects} / {lost} / {len(again)}   goal 0")
+        print(f"{'plans carried out / more than once':44} {len(world.guests.ran)} / {len(twice)}   goal 0")
+        print(f"{'resources there twice':44} {len(left)}   goal 0")
+        for each, error in list(harmed.items())[:5]:
+            print(f"deployment {each}: {error}")
+        slow = bool(resumed) and max(resumed) > RESUMED
+        return int(bool(never or harmed or again or twice or left or lost or slow))
+
+    def _calmly(self) -> chaos_world.Seen:
+        deployment_id = self._world.submit(self._world.environment("calm"))
+        self._world.worker(once=True).join()
+        return self._world.seen(deployment_id)
+
+    def _keep_busy(self) -> None:
+        self._open = {each for each in self._open if not self._world.ended(each)}
+        while len(self._open) < self._chosen.open:
+            deployment_id = self._world.submit(self._world.environment(f"soak {len(self._ids)}"))
+            self._ids.append(deployment_id)
+            self._open.add(deployment_id)
+
+    def _resumptions(self) -> tuple[list[float], list[str]]:
+        """Seconds from each kill to the next claim of what the killed worker had; deployments nobody claimed."""
+        killed = dict(self._kills)
+        claims: dict[str, list[tuple[int, float, int]]] = collections.defaultdict(list)
+        over: set[tuple[str, int]] = set()
+        for entry in self._world.told():
+            if entry["what"] == "claimed":
+                claims[entry["deployment"]].append((entry["fence"], entry["at"], entry["pid"]))
+            elif entry["what"] in ("ended", "left"):
+                over.add((entry["deployment"], entry["fence"]))
+        seconds, never = [], []
+        for deployment_id, made in claims.items():
+            made.sort()
+            for (fence, _at, pid), later in zip(made, [*made[1:], None], strict=True):
+                if pid not in killed or (deployment_id, fence) in over:
+                    continue
+                if later is not None:
+                    seconds.append(later[1] - killed[pid])
+                elif not self._world.ended(deployment_id):
+                    never.append(deployment_id)
+        return seconds, never
+
+    def _harmed(self) -> dict[str, str]:
+        found = {}
+        for each in self._ids:
+            if self._world.seen(each) != self._calm:
+                found[each] = json.dumps(self._world.seen(each).state)[:500]
+        return found
+
+
+@contextlib.contextmanager
+def _database(url: str | None, folder: pathlib.Path) -> Iterator[base.Database]:
+    """A new database on the server, or an SQLite file."""
+    if url is None:
+        database = base.Database(f"sqlite:///{folder}/catalog.sqlite")
+        database.create_tables()
+        yield database
+        database.dispose()
+        return
+    name = f"chandlery_soak_{base.new_id()[:8]}"
+    admin = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    database = base.Database(sa.make_url(url).set(database=name).render_as_string(hide_password=False))
+    try:
+        database.create_tables()
+        yield database
+    finally:
+        database.dispose()
+        with admin.connect() as connection:
+            connection.exec_driver_sql(f"DROP DATABASE {name}{' WITH (FORCE)' if 'postgresql' in url else ''}")
+        admin.dispose()
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--kills", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--database", default=os.environ.get("CHANDLERY_TEST_POSTGRESQL"), help="URL of a server")
+    parser.add_argument("--lease", type=float, default=6.0)
+    parser.add_argument("--poll", type=float, default=2.0)
+    parser.add_argument("--workers", type=int, default=3)
+    parser.add_argument("--concurrency", type=int, default=4)
+    parser.add_argument("--open", type=int, default=6, help="deployments that are kept going")
+    parser.add_argument("--every", type=float, default=0.5, help="seconds between two kills, on average")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
