@@ -16,7 +16,7 @@ from yaql.language import utils as yaql_utils
 
 from dsl.compiler import emit, operators, queries
 from dsl.compiler.scopes import Scope, python_name
-from dsl.compiler.trees import is_settled, is_this, keywords_given, unwrapped, variables_of
+from dsl.compiler.trees import is_settled, is_this, unwrapped, variables_of
 from dsl.compiler.unit import Unit, is_constant
 from dsl.syntax import Expression, Mapping, Sequence
 

@@ -36,6 +36,8 @@ class Blueprint:
         self._delicate: list[tuple[str, bool, bool]] = []  # name, whether only null is plain, whether a default is not
         for declared in cls.initial_properties():
             self._add(declared)
+        self._has_constructors = bool(constructors.of(cls))
+        self.is_plain = not self._delicate  # no value could need a Loader
         self._natives = [each for each in cls.lineage if each.native is not None and natives.has_instances(each.native)]
 
     def _add(self, declared: Property) -> None:
@@ -93,7 +95,9 @@ class Blueprint:
         """An object with these frozen values, constructed."""
         program = self._program
         machine = program.machine
-        machine.count_object()
+        machine.objects += 1
+        if machine.objects > machine.limits.objects:
+            machine.too_many_objects()
         made = MuranoObject(self.cls, program.scheduler.random_id(), owner, name, creator, machine.objects)
         program.store[made.id] = made
         slots = made.values
@@ -120,7 +124,8 @@ class Blueprint:
             if type(made) is MuranoObject:  # no default has destroyed it
                 for cls in self._natives:
                     program.natives.construct(made, cls, values)
-                constructors.run(program, made, values)
+                if self._has_constructors:
+                    constructors.run(program, made, values)
         except BaseException:
             program.store.pop(made.id, None)
             raise

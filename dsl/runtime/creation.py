@@ -84,7 +84,7 @@ class Creation:
         blueprint = self._blueprints.get(cls)
         if blueprint is None:
             blueprint = self._blueprints[cls] = Blueprint(self.program, cls)
-        if blueprint.suits(given):
+        if blueprint.is_plain or blueprint.suits(given):
             return blueprint.make(given, owner, name, creator)
         header: dict[Any, Any] = {"type": cls.reference}
         if name is not None:

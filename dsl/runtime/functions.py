@@ -38,8 +38,13 @@ def _object(value: Any, function: str) -> MuranoObject:
 
 
 def _new(program: Program, cls: MuranoClass) -> Callable[..., Any]:
-    def new(template: Any, /, *arguments: Any, **properties: Any) -> Any:
-        given = list(arguments)
+    def new(*arguments: Any, **properties: Any) -> Any:
+        if not arguments:
+            raise _mismatch("new")
+        template, *given = arguments
+        if not given and type(template) is str:
+            found = cls.types.get(template) or program.resolve_type(cls, template, None)
+            return create(found, properties, None, None, cls)
         if isinstance(template, dict) and not properties and len(given) <= 1:
             owner = object_of(given[0]) if given else None
             return program.creation.new_from_model(template, owner, cls)
@@ -49,8 +54,9 @@ def _new(program: Program, cls: MuranoClass) -> Callable[..., Any]:
             values = {**given.pop(0), **values}
         owner = _optional_object(given, 0)
         name = given[1] if len(given) > 1 else None
-        return program.creation.new(type_, values, owner, name, cls)
+        return create(type_, values, owner, name, cls)
 
+    create = program.creation.new
     return new
 
 

@@ -303,7 +303,8 @@ class Linker:
         if make is None and cls.package.name == CORE:
             make = CORE_FUNCTIONS.get(name)
         if make is not None:
-            return _checked(name, make(self.program, cls))
+            function = make(self.program, cls)
+            return function if name == "new" else _checked(name, function)  # `new` takes whatever it is given
         found = self.table_of(cls).function(name)
         return found.invoke if isinstance(found, Function) else None
 

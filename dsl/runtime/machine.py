@@ -160,7 +160,10 @@ class Machine:
     def count_object(self) -> None:
         self.objects += 1
         if self.objects > self.limits.objects:
-            raise self.reached("objects", f"the program made more than {self.limits.objects} objects")
+            self.too_many_objects()
+
+    def too_many_objects(self) -> NoReturn:
+        raise self.reached("objects", f"the program made more than {self.limits.objects} objects")
 
     def reached(self, limit: str, message: str) -> LimitReached:
         """A limit ends the program: what is left of it runs no package code any more, not even a Finally."""

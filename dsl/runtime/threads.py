@@ -143,12 +143,12 @@ class Scheduler:
 
     def random_id(self) -> str:
         """32 hexadecimal digits; all ids of a program grow from one effect, so that a replay gives the same."""
-        if self._seed is None and self._dead is not None:
-            self._seed = "ended"  # an ended program is still asked for its model
-        if self._seed is None:
-            self._seed = str(self.effect("random.id", {}))
         thread = self.current
         if thread.digest is None:
+            if self._seed is None and self._dead is not None:
+                self._seed = "ended"  # an ended program is still asked for its model
+            if self._seed is None:
+                self._seed = str(self.effect("random.id", {}))
             thread.digest = hashlib.blake2b(f"{self._seed} {thread.path} ".encode(), digest_size=16)
         thread.ids += 1
         digest = thread.digest.copy()
