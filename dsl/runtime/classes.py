@@ -85,7 +85,7 @@ class MuranoClass:
     statics: Slots = field(init=False)
     _methods: dict[str, Method | None] = field(default_factory=dict)
     _properties: dict[str, Property | None] = field(default_factory=dict)
-    _declarations: dict[str, list[Property]] = field(default_factory=dict)
+    _declarations: dict[str, list[Property]] | None = None
     _initial: list[Property] | None = None
     types: dict[str, MuranoClass] = field(default_factory=dict)  # what names of types mean in its code
     constructors: Any = None  # dsl.runtime.constructors keeps them here
@@ -99,10 +99,18 @@ class MuranoClass:
             message = f"class {self.name} inherits along more than {MAX_PATHS} paths; name each base once"
             raise InvalidInheritance(message)
         self.lineage = tuple(self._breadth_first())
-        self.ancestors = frozenset(self.lineage[1:])
-        self._keys = frozenset(cls.key for cls in self.lineage)
+        above = self.parents
+        self.ancestors: frozenset[MuranoClass] = frozenset(above).union(*(each.ancestors for each in above))
+        self._keys: frozenset[tuple[str, str, str]] = frozenset((self.key,)).union(*(each._keys for each in above))
+        self.packages: frozenset[LoadedPackage] = frozenset().union(*(each.packages for each in above))
+        if self.package not in self.packages:
+            self.packages |= {self.package}
 
     def _breadth_first(self) -> Iterator[MuranoClass]:
+        if len(self.parents) == 1:
+            yield self
+            yield from self.parents[0].lineage
+            return
         level: list[MuranoClass] = [self]
         seen: set[MuranoClass] = set()
         while level:
@@ -154,7 +162,7 @@ class MuranoClass:
     def find_property(self, name: str) -> Property | None:
         """The declaration that counts, None for an undeclared name. Raises AmbiguousPropertyName."""
         if name not in self._properties:
-            found = _most_derived([cls for cls in self.lineage if name in cls.properties])
+            found = _most_derived([each.cls for each in self.declarations(name)])
             if len(found) > 1:
                 raise AmbiguousPropertyName(f'Found more than one property "{name}"')
             self._properties[name] = found[0].properties[name] if found else None
@@ -185,10 +193,12 @@ class MuranoClass:
 
     def declarations(self, name: str) -> list[Property]:
         """Every declaration of a property in the hierarchy, the nearest first."""
-        found = self._declarations.get(name)
-        if found is None:
-            found = self._declarations[name] = [cls.properties[name] for cls in self.lineage if name in cls.properties]
-        return found
+        if self._declarations is None:
+            self._declarations = {}
+            for cls in self.lineage:
+                for label, declared in cls.properties.items():
+                    self._declarations.setdefault(label, []).append(declared)
+        return self._declarations.get(name, [])
 
     def __str__(self) -> str:
         return f"{self.name}/{self.version}"
@@ -199,4 +209,6 @@ class MuranoClass:
 
 def _most_derived(declaring: list[MuranoClass]) -> list[MuranoClass]:
     """Those that no other of them inherits from; parent order never breaks a tie (§10.1)."""
+    if len(declaring) < 2:
+        return declaring
     return [cls for cls in declaring if not any(cls in other.ancestors for other in declaring)]

@@ -33,8 +33,8 @@ def merged(package: LoadedPackage, parents: tuple[MuranoClass, ...], relink: Rel
 def _versions(parents: Iterable[MuranoClass]) -> dict[str, set[Version]]:
     found: dict[str, set[Version]] = {}
     for parent in parents:
-        for cls in parent.lineage:
-            found.setdefault(cls.package.name, set()).add(cls.version)
+        for package in parent.packages:
+            found.setdefault(package.name, set()).add(package.version)
     return found
 
 
