@@ -46,6 +46,7 @@ CALLS = {  # where the last segment is a deed: what it is done to (None: to what
     "clone": (None, "clone"),
     "create-environment": ("environment", "create"),
     "imports": ("package", "import"),
+    "file": ("package", "import"),
     "actions": ("action", "execute"),
 }
 DEEDS = {"POST": "create", "PUT": "update", "PATCH": "update", "DELETE": "delete"}

@@ -85,6 +85,21 @@ REPOSITORIES = (
         default=[],
         help="A community repository as name=URL or name=/directory. Repeatable; the first that has a package wins.",
     ),
+    cfg.MultiStrOpt(
+        "root",
+        default=[],
+        help="The root.json that a repository's signatures are verified from, as name=/file. A repository with one is "
+        "believed only as far as it is signed; one without is not asked for signatures. Repeatable.",
+    ),
+    cfg.StrOpt(
+        "bundle_root", help="The same for offline bundles that are uploaded: with it, unsigned ones are refused."
+    ),
+    cfg.IntOpt("bundle_limit", default=64, min=1, help="Largest offline bundle that is uploaded, in MiB."),
+    cfg.ListOpt(
+        "allowed_hosts",
+        default=[],
+        help="Hosts that redirects of repositories and imports by URL may lead to though their addresses are private.",
+    ),
     cfg.FloatOpt("timeout", default=20.0, min=0.1, help="Seconds a repository may take to connect or go on."),
     cfg.IntOpt("total_timeout", default=120, min=1, help="Seconds one file of a repository may take altogether."),
     cfg.IntOpt("index_limit", default=16, min=1, help="Largest index or bundle read from a repository, in MiB."),

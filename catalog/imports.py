@@ -1,7 +1,9 @@
-"""Import by name: a package from a repository with everything it requires, all of it or nothing.
+"""Imports: packages with everything they require, all of it or nothing.
 
-The closure is solved over what the project has and what the repositories have, then every archive is fetched and
-checked, and only then one transaction stores them. A preview ends before the storing.
+What is wanted comes by name from a repository, or is brought along (an archive, an offline bundle, a URL) as a
+repository in front of the others. The closure is solved over what the project has and what the repositories have,
+then every archive is fetched and checked, and only then one transaction stores them. A preview ends before the
+storing.
 """
 
 from __future__ import annotations
@@ -18,10 +20,12 @@ from catalog.db import base, categories
 from catalog.db import packages as stored
 from catalog.dependencies import Available, Need
 from catalog.repositories.layout import Entry
-from catalog.repositories.registry import Registry
+from catalog.repositories.registry import Registry, Repository
+from catalog.repositories.transport import RepositoryError
 from dsl.packages import Version, VersionSpec
 
 STORED_RANKS = 4  # what is stored comes before what repositories have: own, others', then deprecated ones
+BROUGHT_RANK = -1  # before everything
 REPOSITORY = "repository:"  # how origins of repositories' packages begin
 SKIP, ABORT, UPDATE = "s", "a", "u"
 
@@ -35,8 +39,19 @@ class TooMany(ValueError):
 
 
 @dataclasses.dataclass(frozen=True)
+class Brought:
+    """A repository that the caller brought along, and its entries."""
+
+    repository: Repository
+    entries: tuple[Entry, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Wanted:
-    """What to import, and for whom. `may_add_categories` makes categories that are missing."""
+    """What to import, and for whom. `may_add_categories` makes categories that are missing.
+
+    `name` and `spec`, and what else is in `more`, have to come from a repository; with `brought`, from that one.
+    """
 
     name: str
     project_id: str
@@ -45,6 +60,13 @@ class Wanted:
     is_public: bool = False
     exists: str = SKIP
     may_add_categories: bool = False
+    more: tuple[tuple[str, VersionSpec], ...] = ()
+    brought: Brought | None = None
+
+    @property
+    def roots(self) -> Mapping[str, VersionSpec]:
+        """Everything that is wanted itself."""
+        return {self.name: self.spec, **dict(self.more)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,16 +94,16 @@ def import_by_name(
     nothing is stored.
     """
     chosen = _closure(database, registry, wanted)
+    named = " and ".join(wanted.roots) if len(wanted.roots) < 4 else f"{len(wanted.roots)} packages"
     if len(chosen) > most:
-        raise TooMany(
-            f"{wanted.name} requires {len(chosen)} packages, more than the {most} this service imports at once"
-        )
+        raise TooMany(f"{named} requires {len(chosen)} packages, more than the {most} this service imports at once")
     fetched: dict[str, packages.Opened] = {}
+    brought = wanted.brought.repository if wanted.brought else None
     for _, entry in chosen:
         if entry is not None:
-            fetched[entry.fqn] = registry.archive(entry)
+            fetched[entry.fqn] = registry.archive(entry, brought)
             if sum(len(opened.archive) for opened in fetched.values()) > most_bytes:
-                raise TooMany(f"{wanted.name} and what it requires are larger than {most_bytes >> 20} MiB altogether")
+                raise TooMany(f"{named} and what it requires are larger than {most_bytes >> 20} MiB altogether")
     work = database.reading if preview else database.transaction
     with work() as session:
         _check_categories(session, wanted, create=not preview)
@@ -100,23 +122,28 @@ def _closure(database: base.Database, registry: Registry, wanted: Wanted) -> lis
     Repositories are asked while no transaction is open: they may be slow, and they write to the cache.
     """
     source = _Source(database, registry, wanted)
-    offered = source.offered(wanted.name)
-    if not offered:
-        configured = ", ".join(repository.name for repository in registry.repositories) or "none is configured"
-        raise UnknownPackage(f"No repository has a package {wanted.name} (repositories: {configured})")
-    need = Need(wanted.name, wanted.spec, ("the import",), frozenset(each.origin for each in offered))
+    needs = [_need(registry, source, wanted, name, spec) for name, spec in wanted.roots.items()]
     where = "neither the catalog nor any repository"
     try:
-        solution = dependencies.resolve([need], source, "the catalog with its repositories")
+        solution = dependencies.resolve(needs, source, "the catalog with its repositories")
     except dependencies.Unresolvable as failure:
         text = str(failure).replace(
             "but the catalog with its repositories has no package", f"but {where} has a package"
         )
         raise dependencies.Unresolvable(f"{text} Nothing was stored.", failure.conflict)
     ordered: dict[str, None] = {}
-    _order(wanted.name, solution, ordered, set())
+    for name in wanted.roots:
+        _order(name, solution, ordered, set())
     pairs = [(solution[name], source.entries.get(solution[name].origin)) for name in ordered]
     return [(chosen, entry) for chosen, entry in pairs if entry is not None or chosen.name != dependencies.CORE]
+
+
+def _need(registry: Registry, source: _Source, wanted: Wanted, name: str, spec: VersionSpec) -> Need:
+    offered = [each for each in source.offered(name) if wanted.brought is None or each.rank == BROUGHT_RANK]
+    if not offered:
+        configured = ", ".join(repository.name for repository in registry.repositories) or "none is configured"
+        raise UnknownPackage(f"No repository has a package {name} (repositories: {configured})")
+    return Need(name, spec, ("the import",), frozenset(each.origin for each in offered))
 
 
 def _order(name: str, solution: Mapping[str, Available], ordered: dict[str, None], path: set[str]) -> None:
@@ -130,13 +157,17 @@ def _order(name: str, solution: Mapping[str, Available], ordered: dict[str, None
 
 
 class _Source:
-    """What the project has, then what the repositories have. With `update`, repositories come first."""
+    """What the caller brought, what the project has, then what the repositories have.
+
+    With `update`, repositories come before what the project has.
+    """
 
     def __init__(self, database: base.Database, registry: Registry, wanted: Wanted) -> None:
         self._database = database
         self._registry = registry
         self._wanted = wanted
         self._known: dict[str, list[Available]] = {}
+        self._offered: dict[str, list[Available]] = {}
         self.entries: dict[str, Entry] = {}
 
     def versions(self, name: str) -> Sequence[Available]:
@@ -145,15 +176,31 @@ class _Source:
         return self._known[name]
 
     def offered(self, name: str) -> list[Available]:
-        """What the repositories have of a package."""
-        found = []
-        for priority, entry in self._registry.versions(name):
-            origin = f"{REPOSITORY}{entry.repository}/{entry.archive}"
-            self.entries[origin] = entry
-            rank = priority if self._wanted.exists == UPDATE else STORED_RANKS + priority
-            require = {each: VersionSpec.parse(spec) for each, spec in entry.require.items()}
-            found.append(Available(name, Version.coerce(entry.version), require, origin, rank))
-        return found
+        """What was brought and what the repositories have of a package."""
+        if name not in self._offered:
+            brought = self._wanted.brought
+            entries = brought.entries if brought and name != dependencies.CORE else ()  # the core is the service's own
+            found = [(BROUGHT_RANK, each) for each in entries if each.fqn == name]
+            base_rank = 0 if self._wanted.exists == UPDATE else STORED_RANKS
+            ranked = [*found, *((base_rank + rank, entry) for rank, entry in self._of_repositories(name))]
+            self._offered[name] = [self._available(entry, rank) for rank, entry in ranked]
+        return self._offered[name]
+
+    def _of_repositories(self, name: str) -> list[tuple[int, Entry]]:
+        """A repository that does not answer is no obstacle for what is there without it."""
+        try:
+            return self._registry.versions(name)
+        except RepositoryError:
+            brought = self._wanted.brought
+            if self._stored(name) or (brought and any(each.fqn == name for each in brought.entries)):
+                return []
+            raise
+
+    def _available(self, entry: Entry, rank: int) -> Available:
+        origin = f"{REPOSITORY}{entry.repository}/{entry.archive}"
+        self.entries[origin] = entry
+        require = {each: VersionSpec.parse(spec) for each, spec in entry.require.items()}
+        return Available(entry.fqn, Version.coerce(entry.version), require, origin, rank)
 
     def _stored(self, name: str) -> list[Available]:
         """A public package shall not rest on private ones, so for a public import only public ones count."""

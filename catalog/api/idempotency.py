@@ -25,6 +25,7 @@ HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
 KEY_LIMIT = 255  # characters of a key
 ANSWER_LIMIT = 4 << 20  # bytes of an answer that is kept
+CHUNK = 64 << 10  # bytes of an uploaded file that are read at once
 KEPT_HEADERS = ("Content-Type", "ETag")
 SWEEP_SECONDS = 60  # a process deletes what is too old at most this often
 
@@ -125,7 +126,7 @@ def _digest(request: Request) -> str:
     for text in (web.path_info, web.query_string, web.headers.get(SESSION_HEADER, "")):
         said.update(text.encode("utf-8", "surrogateescape") + b"\0")
     for piece in _pieces(request):
-        said.update(len(piece).to_bytes(8, "big") + piece)
+        said.update(hashlib.sha256(piece).digest())
     return said.hexdigest()
 
 
@@ -136,9 +137,12 @@ def _pieces(request: Request) -> Iterator[bytes]:
     for name, value in request.web.POST.items():
         yield name.encode("utf-8", "surrogateescape")
         if hasattr(value, "file"):
-            value.file.seek(0)
             yield str(value.filename).encode("utf-8", "surrogateescape")
-            yield value.file.read()
             value.file.seek(0)
+            content = hashlib.sha256()
+            while chunk := value.file.read(CHUNK):
+                content.update(chunk)
+            value.file.seek(0)
+            yield content.digest()
         else:
             yield str(value).encode("utf-8", "surrogateescape")

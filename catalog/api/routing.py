@@ -48,6 +48,7 @@ class Route:
     handler: Handler
     body: Body = Body.NONE
     produces: str = JSON
+    carries_bundle: bool = False  # the body may be as large as an offline bundle
 
 
 class Api:
@@ -89,6 +90,8 @@ class Api:
         raise errors.NotFound(f"{web.method} {path}: there is no such resource")
 
     def _limit(self, route: Route) -> int:
+        if route.carries_bundle:
+            return self._services.config.repositories.bundle_limit * (1 << 20) + bodies.MULTIPART_OVERHEAD
         if route.body is Body.MULTIPART:
             return self._services.config.packages.size_limit * (1 << 20) + bodies.MULTIPART_OVERHEAD
         return self._services.config.api.body_limit * (1 << 20)

@@ -23,6 +23,7 @@ RULES = (
         "Upload a package, or import one from a repository.",
         ("POST", "/v1/catalog/packages"),
         ("POST", "/v1/catalog/imports"),
+        ("POST", "/v1/catalog/imports/file"),
     ),
     rule("modify_package", WRITER, "Change a package's data.", ("PATCH", "/v1/catalog/packages/{package_id}")),
     rule(

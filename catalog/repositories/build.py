@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -33,13 +32,14 @@ def build(
     and writes nothing then.
     """
     entries, files = _collect(package_folders, limits or ArchiveLimits())
-    for name, members in (bundles or {EVERYTHING: sorted({entry.fqn for entry in entries})}).items():
+    lists = bundles or {EVERYTHING: sorted({entry.fqn for entry in entries})}
+    for name, members in lists.items():
         listed = {"Packages": [{"Name": member} for member in members]}
         files[f"bundles/{name}.bundle"] = (json.dumps(listed, indent=1) + "\n").encode()
     root = Path(destination)
     for path, data in sorted(files.items()):
-        _write(root / path, data)
-    _write(root / layout.INDEX, layout.write_index(entries))
+        layout.write_file(root / path, data)
+    layout.write_file(root / layout.INDEX, layout.write_index(entries, lists))
     for folder, pattern in (("apps", "*.zip"), ("bundles", "*.bundle")):
         for present in sorted((root / folder).glob(pattern)):
             if f"{folder}/{present.name}" not in files:
@@ -69,19 +69,3 @@ def _collect(sources: Iterable[str | os.PathLike[str]], limits: ArchiveLimits) -
     for entry in registry.newest(entries):
         files[layout.archive_path(entry.fqn)] = files[entry.archive]
     return entries, files
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Replaces a file in one step; an equal one stays as it is."""
-    if path.is_file() and path.read_bytes() == data:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".new")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

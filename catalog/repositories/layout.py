@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from dsl.packages import Version, VersionSpec
@@ -20,6 +23,7 @@ INDEX = "index.json"
 FORMAT = 1
 FQN = re.compile(r"\w+(\.\w+)*")
 ARCHIVE = re.compile(r"apps/[\w.+-]+\.zip")
+BUNDLE = re.compile(r"[\w-][\w.-]{0,127}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 TEXTS = {"name": 255, "type": 20, "author": 255, "description": 100_000}  # longest text of each
 
@@ -65,15 +69,48 @@ def read_index(data: bytes, repository: str) -> tuple[Entry, ...]:
     return tuple(_entry(value, position, repository) for position, value in enumerate(listed))
 
 
-def write_index(entries: list[Entry]) -> bytes:
-    """The index of these entries; equal entries give equal bytes."""
+def read_bundle(data: bytes) -> list[tuple[str, VersionSpec]]:
+    """The packages a bundle lists, with the versions that fit. Raises `MalformedIndex`."""
+    try:
+        document = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as failure:
+        raise MalformedIndex(f"expected JSON in UTF-8: {failure}")
+    listed = document.get("Packages", document.get("packages")) if isinstance(document, dict) else None
+    if not isinstance(listed, list) or not listed:
+        raise MalformedIndex('expected {"Packages": [{"Name": ..., "Version": ...}]}')
+    found = []
+    for position, value in enumerate(listed):
+        if not isinstance(value, dict):
+            raise MalformedIndex(f"Packages/{position}: expected an object")
+        name = value.get("Name", value.get("name"))
+        name = _matching(name, FQN, 128, f"Packages/{position}/Name", "a full name such as org.example.App")
+        try:
+            spec = VersionSpec.parse(value.get("Version", value.get("version")) or "*")
+        except ValueError as failure:
+            raise MalformedIndex(f"Packages/{position}/Version: expected a version specification: {failure}")
+        found.append((name, spec))
+    return found
+
+
+def read_bundle_names(index: bytes) -> tuple[str, ...]:
+    """The names of the bundles an index lists; none where it lists no bundles."""
+    listed = json.loads(index.decode("utf-8")).get("bundles")
+    if not isinstance(listed, list):
+        return ()
+    return tuple(name for name in listed if isinstance(name, str) and BUNDLE.fullmatch(name))
+
+
+def write_index(entries: Sequence[Entry], bundles: Iterable[str] = ()) -> bytes:
+    """The index of these entries and names of bundles; equal ones give equal bytes."""
     packages = []
     for entry in entries:
         fields = dataclasses.asdict(entry)
         del fields["repository"]
         packages.append(fields)
     packages.sort(key=lambda fields: (fields["fqn"], Version.coerce(fields["version"])))
-    document = {"format": FORMAT, "packages": packages}
+    document: dict[str, Any] = {"format": FORMAT, "packages": packages}
+    if names := sorted(bundles):
+        document["bundles"] = names
     return (json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
@@ -116,3 +153,19 @@ def _matching(value: Any, pattern: re.Pattern[str], longest: int, where: str, ex
     if not isinstance(value, str) or len(value) > longest or not pattern.fullmatch(value):
         raise MalformedIndex(f"{where}: expected {expected}, found {str(value)[:80]!r}")
     return value
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Replaces a file in one step; an equal one stays as it is."""
+    if path.is_file() and path.read_bytes() == data:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".new")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

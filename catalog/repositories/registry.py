@@ -11,6 +11,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from oslo_config import cfg
 
@@ -19,7 +20,10 @@ from catalog.db import base
 from catalog.repositories import layout
 from catalog.repositories.layout import Entry
 from catalog.repositories.transport import Directory, NotThere, RepositoryError, Transport, Web
-from dsl.packages import PackageError
+from dsl.packages import PackageError, VersionSpec
+
+if TYPE_CHECKING:
+    from catalog.repositories.signed import Signed
 
 MIB = 1 << 20
 
@@ -31,6 +35,7 @@ class Repository:
     name: str
     location: str
     transport: Transport
+    signed: Signed | None = None  # the transport again, where files are believed only if they are signed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,12 +49,18 @@ class Found:
 class Registry:
     """The repositories of a service. Threads may share it."""
 
-    def __init__(self, conf: cfg.ConfigOpts, database: base.Database) -> None:
+    def __init__(self, conf: cfg.ConfigOpts, database: base.Database | None) -> None:
         self._options = conf.repositories
         self._limits = packages.limits_of(conf)
         self._lock = threading.Lock()
         self._indexes: dict[str, tuple[float, tuple[Entry, ...] | None]] = {}
-        self.repositories = tuple(_configured(text, conf, database) for text in self._options.repository)
+        roots = dict(_named(text, "root") for text in self._options.root)
+        named = [_named(text, "repository") for text in self._options.repository]
+        self.repositories = tuple(
+            _configured(name, location, roots.pop(name, None), conf, database) for name, location in named
+        )
+        if roots:
+            raise ValueError(f"[repositories] root: expected names of repositories, found {', '.join(sorted(roots))}")
 
     def search(self, query: str) -> Found:
         """The newest version of every package that has all words of the query in its texts, best matches first."""
@@ -90,9 +101,13 @@ class Registry:
             raise failures[0]
         return found
 
-    def archive(self, entry: Entry) -> packages.Opened:
-        """The package of an entry, checked to be what the index says. Raises `RepositoryError`, `PackageError`."""
-        repository = next(each for each in self.repositories if each.name == entry.repository)
+    def archive(self, entry: Entry, brought: Repository | None = None) -> packages.Opened:
+        """The package of an entry, checked to be what the index says. Raises `RepositoryError`, `PackageError`.
+
+        `brought` is a repository that is not configured, for entries of it.
+        """
+        known = (*self.repositories, *((brought,) if brought else ()))
+        repository = next(each for each in known if each.name == entry.repository)
         data = repository.transport.fetch(entry.archive, self._limits.archive_bytes)
         if entry.sha256 is not None and hashlib.sha256(data).hexdigest() != entry.sha256:
             raise RepositoryError(
@@ -120,15 +135,42 @@ class Registry:
         if fetched and time.monotonic() - fetched < self._options.refresh:
             return entries
         try:
-            data = repository.transport.fetch(layout.INDEX, self._options.index_limit * MIB)
-            entries = layout.read_index(data, repository.name)
+            entries = self.read_index(repository)
         except NotThere:
             entries = None
-        except layout.MalformedIndex as failure:
-            raise RepositoryError(f"repository {repository.name}: {failure}")
         with self._lock:
             self._indexes[repository.name] = (time.monotonic(), entries)
         return entries
+
+    def read_index(self, repository: Repository) -> tuple[Entry, ...]:
+        """The entries of its index as it is now. Raises `RepositoryError`."""
+        try:
+            return layout.read_index(self.index_bytes(repository), repository.name)
+        except layout.MalformedIndex as failure:
+            raise RepositoryError(f"repository {repository.name}: {failure}")
+
+    def index_bytes(self, repository: Repository) -> bytes:
+        """Its index as it is written. Raises `RepositoryError`."""
+        return repository.transport.fetch(layout.INDEX, self._options.index_limit * MIB)
+
+    def bundle(self, name: str) -> list[tuple[str, VersionSpec]] | None:
+        """What the first repository that has a bundle of this name lists in it. Raises `RepositoryError`."""
+        if not layout.BUNDLE.fullmatch(name):
+            return None
+        failures: list[RepositoryError] = []
+        for repository in self.repositories:
+            try:
+                data = repository.transport.fetch(f"bundles/{name}.bundle", self._options.index_limit * MIB)
+                return layout.read_bundle(data)
+            except NotThere:
+                continue
+            except RepositoryError as failure:
+                failures.append(failure)
+            except layout.MalformedIndex as failure:
+                failures.append(RepositoryError(f"repository {repository.name}: bundles/{name}.bundle: {failure}"))
+        if failures:
+            raise failures[0]
+        return None
 
     def _by_name(self, repository: Repository, fqn: str) -> tuple[Entry, ...]:
         """What a repository without an index has under a name: its newest version."""
@@ -187,13 +229,43 @@ def _score(entry: Entry, words: Sequence[str]) -> int | None:
     return worst
 
 
-def _configured(text: str, conf: cfg.ConfigOpts, database: base.Database) -> Repository:
+def _named(text: str, option: str) -> tuple[str, str]:
     name, separator, location = text.partition("=")
     if not separator or not name or not location:
-        raise ValueError(f"[repositories] repository: expected name=URL or name=/directory, found {text!r}")
+        raise ValueError(f"[repositories] {option}: expected name=URL or name=/directory, found {text!r}")
+    return name, location
+
+
+def _configured(
+    name: str, location: str, root: str | None, conf: cfg.ConfigOpts, database: base.Database | None
+) -> Repository:
+    options = conf.repositories
     if location.startswith(("http://", "https://")):
-        options = conf.repositories
-        transport: Transport = Web(location, database, timeout=options.timeout, total=options.total_timeout)
+        transport: Transport = Web(
+            location,
+            database,
+            timeout=options.timeout,
+            total=options.total_timeout,
+            allowed=options.allowed_hosts,
+        )
     else:
         transport = Directory(location)
-    return Repository(name, location, transport)
+    if root is None:
+        return Repository(name, location, transport)
+    return signed_repository(name, location, transport, root, conf, database)
+
+
+def signed_repository(
+    name: str, location: str, transport: Transport, root: str, conf: cfg.ConfigOpts, database: base.Database | None
+) -> Repository:
+    """A repository that is believed as far as its signatures go, from the file `root` on. Raises `ValueError`."""
+    from catalog.repositories import signed  # takes half a second that others do without
+
+    try:
+        with open(root, "rb") as file:
+            trusted = file.read(signed.LONGEST)
+    except OSError as failure:
+        raise ValueError(f"[repositories] root of {name}: {root}: {failure.strerror}")
+    memory = signed.InMemory() if database is None else signed.InDatabase(database, name, trusted)
+    guarded = signed.Signed(name, transport, trusted, memory, refresh=conf.repositories.refresh)
+    return Repository(name, location, guarded, guarded)

@@ -12,7 +12,7 @@ import os
 import socket
 import time
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
 import urllib3
@@ -29,6 +29,14 @@ class RepositoryError(Exception):
 
 class NotThere(RepositoryError):
     """The repository has no such file."""
+
+
+class Refused(RepositoryError):
+    """A place that is not asked at all."""
+
+
+class TooLong(RepositoryError):
+    """A file is longer than it may be."""
 
 
 class Transport(Protocol):
@@ -56,18 +64,32 @@ class Directory:
         except OSError as failure:
             raise RepositoryError(f"{found}: {failure.strerror}")
         if len(data) > limit:
-            raise RepositoryError(f"{found}: expected at most {limit} bytes, found more")
+            raise TooLong(f"{found}: expected at most {limit} bytes, found more")
         return data
 
 
 class Web:
-    """A repository behind an HTTP(S) URL. What the server says is unchanged is taken from the database."""
+    """A repository behind an HTTP(S) URL. What the server says is unchanged is taken from the database.
 
-    def __init__(self, url: str, database: base.Database | None, *, timeout: float, total: float) -> None:
-        self._url = url.rstrip("/") + "/"
+    Redirects lead to the origin itself, to `allowed` hosts and to public addresses. `trusts_url=False` is for a URL
+    that somebody else than the operator has chosen: it has to be public, too.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        database: base.Database | None,
+        *,
+        timeout: float,
+        total: float,
+        allowed: Collection[str] = (),
+        trusts_url: bool = True,
+    ) -> None:
+        self._url = url
         self._database = database
         self._total = total
-        self._origin = _origin(self._url)
+        self._allowed = frozenset(host.lower() for host in allowed)
+        self._origin = _origin(url) if trusts_url else None
         limits = urllib3.Timeout(connect=timeout, read=timeout)
         options: dict[str, Any] = {"timeout": limits, "retries": False, "maxsize": 4}
         self._trusted = urllib3.PoolManager(**options)
@@ -75,7 +97,7 @@ class Web:
         self._guarded.pool_classes_by_scheme = {"http": _GuardedPool, "https": _GuardedSecurePool}
 
     def fetch(self, path: str, limit: int) -> bytes:
-        url = urllib.parse.urljoin(self._url, path)
+        url = f"{self._url.rstrip('/')}/{path}" if path else self._url
         known = self._known(url)
         headers = {"Accept-Encoding": "identity", "User-Agent": "chandlery"}
         if known is not None and known.etag:
@@ -91,7 +113,7 @@ class Web:
                 data = _read(url, answer, limit, time.monotonic() + self._total)
             finally:
                 answer.close()
-        except urllib3.exceptions.HTTPError as failure:
+        except (urllib3.exceptions.HTTPError, UnicodeError) as failure:
             raise RepositoryError(f"{url}: expected a file, the server did not send it: {_reason(failure)}")
         self._keep(url, data, answer)
         return data
@@ -99,7 +121,7 @@ class Web:
     def _open(self, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
         place = url
         for _ in range(REDIRECTS + 1):
-            pool = self._trusted if _origin(place) == self._origin else self._guarded
+            pool = self._trusted if self._is_trusted(place) else self._guarded
             answer = pool.request("GET", place, headers=headers, redirect=False, preload_content=False)
             target = answer.headers.get("Location")
             if answer.status not in (301, 302, 303, 307, 308) or not target:
@@ -107,8 +129,12 @@ class Web:
             answer.close()
             place = urllib.parse.urljoin(place, target)
             if urllib.parse.urlsplit(place).scheme not in ("http", "https"):
-                raise RepositoryError(f"{url}: expected a redirect to http or https, found {place[:200]}")
+                raise Refused(f"{url}: expected a redirect to http or https, found {place[:200]}")
         raise RepositoryError(f"{url}: expected a file, found more than {REDIRECTS} redirects")
+
+    def _is_trusted(self, place: str) -> bool:
+        origin = _origin(place)
+        return origin == self._origin or origin[1].lower() in self._allowed
 
     def _known(self, url: str) -> repositories.CachedFile | None:
         if self._database is None:
@@ -139,7 +165,7 @@ def _read(url: str, answer: urllib3.BaseHTTPResponse, limit: int, ends: float) -
     while chunk := answer.read1(CHUNK):
         data += chunk
         if len(data) > limit:
-            raise RepositoryError(f"{url}: expected at most {limit} bytes, found more")
+            raise TooLong(f"{url}: expected at most {limit} bytes, found more")
         if time.monotonic() > ends:
             raise RepositoryError(f"{url}: expected the file in time, found the server still sending")
     return bytes(data)
@@ -147,6 +173,10 @@ def _read(url: str, answer: urllib3.BaseHTTPResponse, limit: int, ends: float) -
 
 def _origin(url: str) -> tuple[str, str, int]:
     parts = urllib.parse.urlsplit(url)
+    try:
+        _ = parts.port
+    except ValueError:
+        raise Refused(f"{url[:200]}: expected a port that is a number")
     return parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
 
@@ -161,7 +191,9 @@ def _reason(failure: Exception) -> str:
 def _connect_publicly(host: str, port: int, timeout: Any, make: Callable[..., socket.socket]) -> socket.socket:
     for *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
         if not is_public(str(address[0])):
-            raise RepositoryError(f"{host}: expected a public address after a redirect, found {address[0]}")
+            raise Refused(
+                f"{host}: expected a public address, or a host of [repositories] allowed_hosts, found {address[0]}"
+            )
         try:
             return make((address[0], port), timeout)
         except OSError:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import pathlib
 from typing import Any
 
 import rich.tree
 
-from cli import errors
+from cli import errors, imports
 from cli.call import Call
 from cli.commands import authoring
-
-# How a preview says what the import itself reports as done.
-PREVIEWED = {"added": "would be added", "updated": "would be updated", "skipped": "is there"}
 
 
 def register(subparsers: Any, shared: argparse.ArgumentParser) -> None:
@@ -25,16 +21,11 @@ def register(subparsers: Any, shared: argparse.ArgumentParser) -> None:
     actions = group.add_subparsers(metavar="ACTION", required=True)
 
     import_ = actions.add_parser(
-        "import", parents=[shared], help="import by name from a repository with all it requires, or from files"
+        "import", parents=[shared], help="import packages with all they require: by name, from files or URLs"
     )
-    import_.add_argument("names", nargs="+", metavar="NAME|FILE", help="full package name, or a zip file or folder")
+    import_.add_argument("names", nargs="+", metavar="NAME|FILE|URL", help="full package name, zip file, folder or URL")
     import_.add_argument("--version", metavar="SPEC", help="version range, as in Require (by name only)")
-    import_.add_argument("--category", action="append", default=[], dest="categories")
-    import_.add_argument("--public", action="store_true", help="for all projects (needs the right to publish)")
-    import_.add_argument(
-        "--exists-action", choices=("s", "a", "u"), default="s", help="if it is there: skip, abort or update"
-    )
-    import_.add_argument("--preview", action="store_true", help="say what would be imported, import nothing")
+    imports.add_options(import_)
     import_.set_defaults(run=import_packages)
 
     list_ = actions.add_parser("list", parents=[shared], help="packages in the catalog")
@@ -71,57 +62,20 @@ def register(subparsers: Any, shared: argparse.ArgumentParser) -> None:
 
 
 def import_packages(call: Call) -> int:
-    """Import each argument: an existing path is uploaded, anything else is a name in a configured repository."""
-    options = call.options
-    imported: list[dict[str, Any]] = []
-    for name in options.names:
+    """Import each argument: what exists is uploaded, a URL is fetched, anything else is a name in a repository."""
+    done: list[dict[str, Any]] = []
+    for name in call.options.names:
         if pathlib.Path(name).exists():
-            imported.append(_upload(call, pathlib.Path(name)))
-            continue
-        if name.endswith(".zip") or "/" in name:
+            done += imports.from_path(call, pathlib.Path(name))
+        elif name.startswith(("http://", "https://")):
+            done += imports.from_url(call, name)
+        elif name.endswith(".zip") or "/" in name:
             raise errors.CommandError(f"{name}: there is no such file, and it is not a package name either.")
-        body = {
-            "name": name,
-            "categories": options.categories,
-            "is_public": options.public,
-            "exists_action": options.exists_action,
-            "preview": options.preview,
-        }
-        if options.version:
-            body["version"] = options.version
-        answered = call.client.request("POST", "/catalog/imports", body=body)["packages"]
-        words = PREVIEWED if options.preview else {}
-        imported += [{**item, "action": words.get(item["action"], item["action"])} for item in answered]
-    call.output.rows(
-        imported,
-        {"fqn": "Package", "version": "Version", "action": "Action", "repository": "From", "id": "Id"},
-        empty="Nothing to import.",
-    )
+        else:
+            version = {"version": call.options.version} if call.options.version else {}
+            done += imports.named(call, {"name": name, **version})
+    imports.show(call, done)
     return errors.OK
-
-
-def _upload(call: Call, path: pathlib.Path) -> dict[str, Any]:
-    from dsl import packages
-
-    try:
-        package = packages.open_package(path)
-    except packages.PackageError as error:
-        raise errors.CommandError(f"{path} is not a package that can be imported.", *map(str, error.problems)) from None
-    if call.options.preview:
-        return {"fqn": package.manifest.full_name, "version": str(package.manifest.version), "action": "would be added"}
-    description = {"categories": call.options.categories, "is_public": call.options.public}
-    files = {
-        "__metadata__": (None, json.dumps(description), "application/json"),
-        "file": (f"{package.manifest.full_name}.zip", package.archive(), "application/octet-stream"),
-    }
-    stored = call.client.request("POST", "/catalog/packages", files=files)
-    return {
-        "fqn": stored["fully_qualified_name"],
-        "version": str(package.manifest.version),
-        "id": stored["id"],
-        "action": "added",
-        "repository": str(path),
-    }
 
 
 def show_list(call: Call) -> int:

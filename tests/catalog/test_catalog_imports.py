@@ -246,7 +246,7 @@ def test_a_search_finds_by_all_words_in_any_text_and_tells_what_is_imported(clou
 
 def test_repositories_are_listed_without_secrets_of_the_operator(cloud: Cloud) -> None:
     assert cloud.member.json("GET", "/v1/catalog/repositories") == {
-        "repositories": [{"name": "shop", "location": "a directory of the service"}]
+        "repositories": [{"name": "shop", "location": "a directory of the service", "signed": False}]
     }
     cloud.anonymous("GET", "/v1/catalog/repositories", status=401)
 

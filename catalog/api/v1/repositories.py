@@ -15,7 +15,11 @@ def list_all(request: Request) -> Any:
     """GET /catalog/repositories, in the order of their priority."""
     request.authorize("get_repository")
     found = request.services.repositories.repositories
-    return {"repositories": [{"name": each.name, "location": _shown(each.location)} for each in found]}
+    return {
+        "repositories": [
+            {"name": each.name, "location": _shown(each.location), "signed": each.signed is not None} for each in found
+        ]
+    }
 
 
 def search(request: Request) -> Any:

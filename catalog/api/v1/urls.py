@@ -104,6 +104,7 @@ ROUTES = (
     Route("GET", "/catalog/repositories", repositories.list_all),
     Route("GET", "/catalog/repositories/search", repositories.search),
     Route("POST", "/catalog/imports", imports.create, Body.REQUIRED),
+    Route("POST", "/catalog/imports/file", imports.create_from_file, Body.MULTIPART, carries_bundle=True),
     Route("GET", "/schemas/{class}", schemas.show),
     Route("GET", "/schemas/{class}/{methods}", schemas.show),
 )
