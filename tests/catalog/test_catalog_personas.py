@@ -156,7 +156,7 @@ World = dict[str, str]  # what the names in paths stand for
 
 
 def test_the_table_has_every_route_of_the_document() -> None:
-    assert list(PEOPLE) == HEADER
+    assert sorted(HEADER) == sorted(PEOPLE)
     paths = openapi.document()["paths"]
     documented = [(method.upper(), path) for path, item in paths.items() for method in item]
     assert sorted((row[0], row[1]) for row in ROWS) == sorted(documented)
