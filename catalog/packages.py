@@ -135,7 +135,7 @@ def store(
 
 def refuse_duplicates(session: orm.Session, opened: Opened, *, owner_id: str, is_public: bool) -> None:
     """Raises `Duplicate` when the package or one of its classes is there already (spec/api-v1 §1.11, "Errors")."""
-    if stored.owned(session, owner_id, opened.name, opened.version):
+    if stored.is_owned(session, owner_id, opened.name, opened.version):
         raise Duplicate(f"Package {opened.name} {opened.version} already exists in this project")
     if is_public:
         refuse_public(session, opened.name, opened.version, owner_id)
@@ -149,9 +149,9 @@ def refuse_duplicates(session: orm.Session, opened: Opened, *, owner_id: str, is
 
 def refuse_public(session: orm.Session, name: str, version: str, owner_id: str) -> None:
     """Raises `Duplicate` when a public package of that name and version, or of another owner, exists."""
-    for row in stored.public_named(session, name):
-        if row.version == version or row.owner_id != owner_id:
-            raise Duplicate(f"A public package {name} (version {row.version}) already exists")
+    for present, owner in stored.public_versions(session, name):
+        if present == version or owner != owner_id:
+            raise Duplicate(f"A public package {name} (version {present}) already exists")
 
 
 def import_archives(

@@ -47,8 +47,12 @@ def list_all(session: orm.Session) -> Sequence[Category]:
 
 def named(session: orm.Session, names: Iterable[str]) -> dict[str, Category]:
     """Those of the named categories that exist."""
-    found = session.scalars(sa.select(Category).where(Category.name.in_(list(names)))).all()
+    wanted = list(names)
+    found = session.scalars(_NAMED, {"names": wanted}).all() if wanted else ()
     return {category.name: category for category in found}
+
+
+_NAMED = sa.select(Category).where(Category.name.in_(sa.bindparam("names", expanding=True)))
 
 
 def add(session: orm.Session, name: str) -> Category:

@@ -144,13 +144,16 @@ def store(session: orm.Session, data: bytes) -> str:
     The row comes first: its lock makes others wait who store or remove the same content.
     """
     digest = hashlib.sha256(data).hexdigest()
-    if session.scalar(sa.select(Content.digest).where(Content.digest == digest)) is None:
+    if session.connection().scalar(_KNOWN, {"digest": digest}) is None:
         writing = _stores(session).writing
         session.add(Content(digest=digest, size=len(data), store=writing.name, data=writing.inline(data)))
         session.flush()
         _touch(session, writing.name, digest)
         writing.put(digest, data)
     return digest
+
+
+_KNOWN = sa.select(Content.digest).where(Content.digest == sa.bindparam("digest"))
 
 
 def remove(session: orm.Session, digest: str) -> None:

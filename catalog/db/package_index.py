@@ -23,6 +23,7 @@ from sqlalchemy import orm
 
 from catalog.db.categories import Category
 from catalog.db.packages import (
+    ACTIVE,
     ClassDefinition,
     Package,
     PackageShare,
@@ -127,6 +128,11 @@ class Index:
     @functools.cached_property
     def names(self) -> Mapping[str, set[int]]:
         return _places((entry.name, place) for place, entry in enumerate(self.entries))
+
+    @functools.cached_property
+    def outdated(self) -> set[int]:
+        """Where versions are that are deprecated or yanked."""
+        return {place for place, entry in enumerate(self.entries) if entry.lifecycle != ACTIVE}
 
     @functools.cached_property
     def places(self) -> Mapping[str, int]:

@@ -17,7 +17,7 @@ from sqlalchemy import orm
 
 from catalog.db import package_index, package_words
 from catalog.db.package_index import FIELDS, ORDERS, Entry, Index
-from catalog.db.packages import ACTIVE, YANKED
+from catalog.db.packages import YANKED
 
 RELEVANCE = "relevance"  # an order of a search: exact names before beginnings before the rest
 FACETS = ("category", "tag", "type", "author")
@@ -136,7 +136,8 @@ def _groups(index: Index, query: Query, admits: Admits, words: Sequence[str]) ->
             admitted.sort(key=rank.__getitem__)
         if RELEVANCE in query.order_by:
             admitted.sort(key=lambda place, field=field: _distance(entries[place], field, words))  # type: ignore[misc]
-        admitted.sort(key=lambda place: entries[place].lifecycle != ACTIVE)
+        if not index.outdated.isdisjoint(admitted):
+            admitted.sort(key=index.outdated.__contains__)
         yield admitted
 
 

@@ -142,13 +142,17 @@ def content(session: orm.Session, package_id: str) -> bytes:
 def tags_named(session: orm.Session, names: Iterable[str]) -> list[Tag]:
     """The tags of these names, made where they are missing, each once."""
     wanted = list(dict.fromkeys(names))
-    found = {tag.name: tag for tag in session.scalars(sa.select(Tag).where(Tag.name.in_(wanted)))}
-    for name in wanted:
-        if name not in found:
-            found[name] = Tag(name=name)
-            session.add(found[name])
-    session.flush()
+    found = {tag.name: tag for tag in session.scalars(_TAGS, {"names": wanted})} if wanted else {}
+    missing = [name for name in wanted if name not in found]
+    for name in missing:
+        found[name] = Tag(name=name)
+        session.add(found[name])
+    if missing:
+        session.flush()
     return [found[name] for name in wanted]
+
+
+_TAGS = sa.select(Tag).where(Tag.name.in_(sa.bindparam("names", expanding=True)))
 
 
 def versions_visible(
@@ -230,9 +234,14 @@ def owned(session: orm.Session, project_id: str, name: str, version: str | None 
     return session.scalars(query).all()
 
 
-def public_named(session: orm.Session, name: str) -> Sequence[Package]:
-    """The public packages of this fully qualified name."""
-    return session.scalars(sa.select(Package).where(Package.is_public, Package.fully_qualified_name == name)).all()
+def is_owned(session: orm.Session, project_id: str, name: str, version: str) -> bool:
+    """Whether the project has this version of a package."""
+    return _scalar(session, _OWNED, project_id=project_id, name=name, version=version) is not None
+
+
+def public_versions(session: orm.Session, name: str) -> Sequence[tuple[str, str]]:
+    """Version and owner of every public package of this fully qualified name."""
+    return [(row.version, row.owner_id) for row in session.connection().execute(_PUBLIC, {"name": name})]
 
 
 def clashing(
@@ -242,14 +251,33 @@ def clashing(
 
     Looked for among the project's own packages, and for a public package among the public ones.
     """
-    where = Package.is_public if public else Package.owner_id == project_id
-    query = (
-        sa.select(ClassDefinition.name, Package.fully_qualified_name)
-        .join(Package, Package.id == ClassDefinition.package_id)
-        .where(where, Package.fully_qualified_name != name, ClassDefinition.name.in_(list(classes)))
-        .order_by(ClassDefinition.name)
-    )
-    return [(class_name, package_name) for class_name, package_name in session.execute(query)]
+    values = {"name": name, "classes": list(classes)} | ({} if public else {"project_id": project_id})
+    found = session.connection().execute(_PUBLIC_CLASHES if public else _OWN_CLASHES, values)
+    return [(class_name, package_name) for class_name, package_name in found]
+
+
+# Statements of every upload, made once: making one takes longer than SQLite takes to answer it.
+_OWNED = (
+    sa.select(Package.id)
+    .where(Package.owner_id == sa.bindparam("project_id"), Package.fully_qualified_name == sa.bindparam("name"))
+    .where(Package.version == sa.bindparam("version"))
+)
+_PUBLIC = sa.select(Package.version, Package.owner_id).where(
+    Package.is_public, Package.fully_qualified_name == sa.bindparam("name")
+)
+_CLASHES = (
+    sa.select(ClassDefinition.name, Package.fully_qualified_name)
+    .join(Package, Package.id == ClassDefinition.package_id)
+    .where(Package.fully_qualified_name != sa.bindparam("name"))
+    .where(ClassDefinition.name.in_(sa.bindparam("classes", expanding=True)))
+    .order_by(ClassDefinition.name)
+)
+_PUBLIC_CLASHES = _CLASHES.where(Package.is_public)
+_OWN_CLASHES = _CLASHES.where(Package.owner_id == sa.bindparam("project_id"))
+
+
+def _scalar(session: orm.Session, statement: sa.Executable, **values: Any) -> Any:
+    return session.connection().scalar(statement, values)
 
 
 def delete(session: orm.Session, package: Package) -> None:
@@ -319,16 +347,21 @@ def _raise_generation(session: orm.Session) -> None:
     changed = session.info.pop(CHANGES, None)
     if not changed:
         return
-    raised = sa.update(Generation).where(Generation.name == PACKAGES).values(value=Generation.value + 1)
     connection = session.connection()
-    if connection.execute(raised).rowcount == 0:
+    if connection.execute(_RAISE).rowcount == 0:
         connection.execute(sa.insert(Generation).values(name=PACKAGES, value=1))
     value = connection.scalar(_GENERATION)
     ids = sorted(changed)
-    same = {Package.updated: Package.updated}  # which would be set to now otherwise
     for start in range(0, len(ids), 500):
-        some = Package.id.in_(ids[start : start + 500])
-        connection.execute(sa.update(Package).where(some).values({Package.changed: value, **same}))
+        connection.execute(_MARK, {"generation": value, "ids": ids[start : start + 500]})
+
+
+_RAISE = sa.update(Generation).where(Generation.name == PACKAGES).values(value=Generation.value + 1)
+_MARK = (
+    sa.update(Package)
+    .where(Package.id.in_(sa.bindparam("ids", expanding=True)))
+    .values({Package.changed: sa.bindparam("generation"), Package.updated: Package.updated})  # not set to now
+)
 
 
 @event.listens_for(orm.Session, "after_rollback")
