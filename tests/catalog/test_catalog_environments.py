@@ -144,8 +144,8 @@ def test_the_order_of_a_sessions_checks_is_the_originals(cloud: Cloud) -> None:
     cloud.member("GET", f"/v1/environments/None/sessions/{UNKNOWN}", status=404)
     cloud.stranger("GET", f"/v1/environments/{first}/sessions/{session_id}", status=403)
     cloud.stranger("POST", f"/v1/environments/{first}/sessions/{session_id}/deploy", status=403)
-    cloud.colleague("GET", f"/v1/environments/{first}/sessions/{session_id}", status=401)
-    cloud.colleague("DELETE", f"/v1/environments/{first}/sessions/{session_id}", status=401)
+    cloud.colleague("GET", f"/v1/environments/{first}/sessions/{session_id}", status=403)
+    cloud.colleague("DELETE", f"/v1/environments/{first}/sessions/{session_id}", status=403)
     cloud.member("POST", f"/v1/environments/{UNKNOWN}/configure", status=404)
 
 

@@ -33,8 +33,8 @@ GET    /v1/environments/{environment}/topology                        401    200
 POST   /v1/environments/{environment}/check                           401    200    200      403   200
 POST   /v1/environments/{environment}/plan                            401    200    200      403   200
 POST   /v1/environments/{environment}/configure                       401    403    200      403   200
-GET    /v1/environments/{environment}/sessions/{session}              401    401    200      403   401
-DELETE /v1/environments/{environment}/sessions/{session}              401    401    200      403   401
+GET    /v1/environments/{environment}/sessions/{session}              401    403    200      403   403
+DELETE /v1/environments/{environment}/sessions/{session}              401    403    200      403   403
 POST   /v1/environments/{environment}/sessions/{session}/deploy       401    403    200      403   200
 GET    /v1/environments/{environment}/services                        401    200    200      403   200
 POST   /v1/environments/{environment}/services                        401    403    200      403   200

@@ -73,10 +73,13 @@ def shown(row: Session) -> dict[str, Any]:
 
 
 def _own(request: Request, session: orm.Session) -> Session:
-    """The session of the path, which has to be the caller's own: 404, 400, 404/403, 401 in this order."""
+    """The session of the path, which has to be the caller's own: 404, 400, 404/403, 403 in this order.
+
+    The original's last one was a 401, which made clients report a failed login (spec/api-v1 §5 B32).
+    """
     row = access.session_of(request, session, request.values["session"])
     access.same_environment(row, request.values["environment"])
     access.environment_of(request, session)
     if row.user_id != request.caller.user_id:
-        raise errors.Unauthorized(f"Session {row.id} belongs to another user. Open a session of your own.")
+        raise errors.Forbidden(f"Session {row.id} belongs to another user. Open a session of your own.")
     return row
