@@ -10,7 +10,7 @@ import rich.tree
 
 from cli import errors, imports
 from cli.call import Call
-from cli.commands import authoring
+from cli.commands import authoring, package_lifecycle, package_store
 
 
 def register(subparsers: Any, shared: argparse.ArgumentParser) -> None:
@@ -51,6 +51,8 @@ def register(subparsers: Any, shared: argparse.ArgumentParser) -> None:
     delete_.set_defaults(run=delete)
 
     authoring.register(actions, shared)
+    package_lifecycle.register(actions, shared)
+    package_store.register(actions, shared)
 
     category = subparsers.add_parser("category", help="categories: list, create")
     category_actions = category.add_subparsers(metavar="ACTION", required=True)
@@ -87,11 +89,13 @@ def show_list(call: Call) -> int:
     found = call.client.request("GET", "/catalog/packages", query=query)["packages"]
     columns = {
         "fully_qualified_name": "Package",
+        "version": "Version",
         "name": "Name",
         "type": "Type",
         "author": "Author",
         "categories": "Categories",
         "is_public": "Public",
+        "lifecycle": "Lifecycle",
     }
     call.output.rows(found, columns, empty="The catalog holds no such package.")
     return errors.OK
@@ -102,6 +106,7 @@ def show(call: Call) -> int:
     found = call.client.request("GET", f"/catalog/packages/{_identify(call, call.options.package)}")
     fields = {
         "fully_qualified_name": "Package",
+        "version": "Version",
         "name": "Name",
         "type": "Type",
         "author": "Author",
@@ -111,6 +116,8 @@ def show(call: Call) -> int:
         "class_definitions": "Classes",
         "is_public": "Public",
         "enabled": "Enabled",
+        "lifecycle": "Lifecycle",
+        "lifecycle_reason": "Reason",
         "owner_id": "Project",
         "id": "Id",
         "created": "Imported",
