@@ -45,9 +45,23 @@ ENGINE = (
     cfg.StrOpt("class_configs", default="/etc/murano/class-configs", help="Folder with configuration of classes."),
     cfg.StrOpt("compile_cache", help="Folder, private to the engine, that keeps compiled packages between processes."),
     cfg.StrOpt("signing_key", help="PEM file with the RSA key that signs the plans of AMQP agents."),
+    cfg.StrOpt(
+        "agents", default="http", choices=["http", "amqp"], help="How agents in servers are reached: docs/agents.md."
+    ),
     cfg.StrOpt("agent_source", default="chandlery-agent", help="What servers without an agent install at boot."),
     cfg.StrOpt("agent_url", help="Root URL under which agents in servers reach the API."),
     cfg.StrOpt("agent_secret", secret=True, help="At least 16 characters, the same in all processes: boot tokens."),
+)
+
+RABBITMQ = (
+    cfg.StrOpt("host", help="The broker of AMQP agents, as servers and this process reach it."),
+    cfg.PortOpt("port", default=5672, help="Its AMQP port."),
+    cfg.StrOpt("management_url", help="Its management API, as in https://broker:15671."),
+    cfg.StrOpt("login", default="guest", help="An administrator of the broker; servers never get it."),
+    cfg.StrOpt("password", default="guest", secret=True, help="Its password."),
+    cfg.BoolOpt("ssl", default=False, help="Whether AMQP is over TLS."),
+    cfg.BoolOpt("insecure", default=False, help="Do not check the broker's certificates."),
+    cfg.StrOpt("ca_certs", help="PEM file with the authorities that sign them; servers get it, too."),
 )
 
 NETWORKING = (
@@ -75,10 +89,11 @@ GROUPS: Mapping[str | None, Sequence[cfg.Opt]] = {
     "engine": ENGINE,
     "networking": NETWORKING,
     "heat": HEAT,
+    "rabbitmq": RABBITMQ,
 }
 
-READABLE = (None, "engine", "networking", "heat")  # groups that `config()` of the core library may read ...
-HIDDEN = ("agent_secret", "agent_url")  # ... without these
+READABLE = (None, "engine", "networking", "heat", "rabbitmq")  # groups that `config()` of the core library may read ...
+HIDDEN = ("agent_secret", "agent_url", "management_url", "login", "password")  # ... without these
 
 
 def register(conf: cfg.ConfigOpts) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import dsl
 from catalog.db import base, deployments
 from engine import check, class_configs, closing, effects, execution, models, packages
-from engine.clouds import services
+from engine.clouds import ports, services
 from engine.journal import Journal
 from engine.lease import Draining, Lease, LeaseLost
 
@@ -74,6 +74,15 @@ class Deployments:
 
         held.write(close)
         LOG.info("deployment %s: finished", row.id)
+        if row.kind == "delete" and not ending.failed:
+            self._forget_agents(held, row)
+
+    def _forget_agents(self, held: Lease, row: deployments.Deployment) -> None:
+        """The environment is gone: so is what its servers were let into. Whatever fails here is tried again later."""
+        try:
+            self._clouds(context_of(row, self._settings, held.check)).agents.forget(row.environment_id)
+        except (ports.CloudError, dsl.Interrupted) as error:
+            LOG.warning("environment %s: its agents could not be forgotten: %s", row.environment_id, error)
 
     def _ending(self, held: Lease, row: deployments.Deployment) -> tuple[closing.Ending, Journal | None]:
         if held.fence > self._settings.most_claims:

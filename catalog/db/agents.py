@@ -150,6 +150,19 @@ def next_plan(session: orm.Session, agent_id: str) -> AgentPlan | None:
     return session.scalars(waiting.order_by(AgentPlan.created, AgentPlan.id).limit(1)).first()
 
 
+def open_plans(session: orm.Session, agent_id: str) -> Sequence[AgentPlan]:
+    """All plans of an agent that have no result yet and have not been withdrawn, oldest first."""
+    waiting = sa.select(AgentPlan).where(AgentPlan.agent_id == agent_id, AgentPlan.state.in_((QUEUED, SENT)))
+    return session.scalars(waiting.order_by(AgentPlan.created, AgentPlan.id)).all()
+
+
+def sent(session: orm.Session, plan_id: str) -> None:
+    """Notes that a plan is on its way to its agent, unless that is known already."""
+    row = session.get(AgentPlan, plan_id, with_for_update=True)
+    if row is not None and row.state == QUEUED:
+        row.state, row.sent = SENT, now()
+
+
 def finish(session: orm.Session, agent_id: str, plan_id: str, result: dict[str, Any]) -> str | None:
     """Stores the first result of a plan that was sent to this agent; gives the plan's state before, None if there is no
     such plan.

@@ -19,7 +19,7 @@ from oslo_config import cfg
 
 from catalog.db import base
 from engine import effects
-from engine.agents import http
+from engine.agents import configured
 from engine.clouds import ports, services
 
 LOG = logging.getLogger(__name__)
@@ -279,10 +279,9 @@ def clouds(conf: cfg.ConfigOpts, database: base.Database) -> Callable[[effects.C
     Raises `ValueError` naming the option that is missing.
     """
     conf.register_opts(AUTH, group="murano_auth")
-    for group, option in (("murano_auth", "auth_url"), ("engine", "agent_url"), ("engine", "agent_secret")):
-        if not conf[group][option]:
-            raise ValueError(f"[{group}] {option}: expected a value, found none; OpenStack deployments need it")
-    agents = http.HttpAgents(database=database, url=conf.engine.agent_url, secret=conf.engine.agent_secret.encode())
+    if not conf.murano_auth.auth_url:
+        raise ValueError("[murano_auth] auth_url: expected a value, found none; OpenStack deployments need it")
+    agents = configured.agents(conf, database)
 
     def cloud(context: effects.Context) -> services.Cloud:
         keystone = _session(conf, context)

@@ -149,6 +149,9 @@ class Recording:
     def send(self, agent_id: str, plan_id: str, plan: dict[str, Any], timeout: float | None = None) -> None:
         self.record(execution(self._server_name(agent_id) or agent_id, plan))
 
+    def forget(self, environment_id: str) -> None:
+        """Nothing was let in."""
+
     # --- Network ---
 
     def list(self, region: str, kind: str) -> list[dict[str, Any]]:

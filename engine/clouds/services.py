@@ -34,6 +34,9 @@ class Agents(Protocol):
     def send(self, agent_id: str, plan_id: str, plan: dict[str, Any], timeout: float | None = None) -> None:
         """Queues the plan, once per `plan_id`."""
 
+    def forget(self, environment_id: str) -> None:
+        """Takes back what the servers of an environment that is gone were let into. Idempotent."""
+
 
 class Network(Protocol):
     """What network explorers ask of Neutron, as seen by the deployment's project."""

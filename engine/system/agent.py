@@ -39,7 +39,11 @@ class Agent:
 
     @dsl.method
     def boot_data(self) -> dict[str, object]:
-        """{"protocol", "userData"}: what brings the agent up. For `amqp` it is null: the YAML classes write it."""
+        """{"protocol", "userData", "broker"}: what brings the agent up.
+
+        For `amqp` the data are null: the YAML classes write them, with what the service says of its broker beside the
+        region's configuration (`login`, `password`, `virtual_host`, `result_exchange`, `result_routing_key`).
+        """
         access = self._this.effect(
             "agent.register",
             environment_id=self._environment_id(),
@@ -51,8 +55,8 @@ class Agent:
         if not isinstance(access, dict) or "protocol" not in access:
             raise ValueError(f"agent of {self._host.id}: the service offers no way to reach it, found {access!r}")
         if access["protocol"] == "amqp":
-            return {"protocol": "amqp", "userData": None}
-        return {"protocol": access["protocol"], "userData": boot.user_data(access)}
+            return {"protocol": "amqp", "userData": None, "broker": access.get("broker") or {}}
+        return {"protocol": access["protocol"], "userData": boot.user_data(access), "broker": {}}
 
     @dsl.method
     def build_execution_plan(self, template: dict, resources: dsl.ObjectHandle) -> dict[str, object]:

@@ -122,7 +122,7 @@ class Guest:
         return (self.folder / "agent.log").read_text()
 
     def run(
-        self, plan: dict[str, Any], plan_id: str | None = None, timeout: float = 20, **named: Any
+        self, plan: dict[str, Any], plan_id: str | None = None, timeout: float = 120, **named: Any
     ) -> dict[str, Any]:
         return self.service.agents.run(self.id, plan_id or uuid.uuid4().hex, plan, timeout, **named)
 

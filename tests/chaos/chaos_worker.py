@@ -29,7 +29,7 @@ import catalog.db.tables  # noqa: F401 - relations between tables need them all
 import dsl
 from catalog.db import base, deployments
 from engine import deployment, effects, lease, plan, worker
-from engine.agents import http
+from engine.agents import http, stored
 from engine.clouds import heat, services
 
 BEFORE = "before"  # the transaction has not begun
@@ -106,7 +106,7 @@ def main(orders: Orders) -> None:
         _set_clock(database, orders.clock)
     worker.Lease = _lease_of(orders.doom, log, getattr(database, "mutex", threading.Lock()))  # type: ignore[misc]
     _tell_of_effects(log)
-    http.LOOK_SECONDS = 0.05
+    stored.LOOK_SECONDS = 0.05
     run = deployment.Deployments(
         database,
         _store,  # type: ignore[arg-type]
@@ -170,8 +170,6 @@ def _lease_of(doom: Doom | None, log: _Log, mutex: Any) -> type[lease.Lease]:
 
     class Doomed(lease.Lease):
         def write(self, work: Callable[..., Any]) -> Any:
-            if threading.current_thread() is self._renewal:
-                return super().write(work)
             number = next(numbers)
             with mutex:
                 meet(number, BEFORE)

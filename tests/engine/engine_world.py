@@ -71,6 +71,9 @@ class MemoryCloud:
                 }
             return self.results[plan_id]
 
+    def forget(self, environment_id):
+        self._called("forget", environment=environment_id)
+
     def cloud(self) -> services.Cloud:
         return services.Cloud(orchestration=self, agents=self)
 

@@ -176,6 +176,7 @@ def test_a_package_that_left_the_catalog_is_named(port):
 def test_deleting_an_environment_removes_its_stacks_and_then_itself(any_port):
     any_port.run(*fleet("anna", "berta"))
     any_port.run(kind="delete")
+    wait_until(lambda: any_port.cloud.calls[-1] == ("forget", any_port.environment_id))
     assert any_port.cloud.stacks == {}
     with any_port.database.reading() as session:
         assert environments.get(session, any_port.environment_id) is None
