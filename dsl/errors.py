@@ -89,6 +89,7 @@ class Thrown(DslError):
         self.message = message
         self.extra = extra
         self.cause = cause
+        self.given: object = message  # the message as the package gave it, if that was no text
         self.stack: tuple[Frame, ...] | None = None
         super().__init__(f"[{', '.join(self.names)}]: {message}")
 

@@ -16,7 +16,7 @@ from yaql.language import utils as yaql_utils
 
 from dsl.compiler import emit, operators, queries
 from dsl.compiler.scopes import Scope, python_name
-from dsl.compiler.trees import is_settled, is_this, unwrapped, variables_of
+from dsl.compiler.trees import is_settled, is_this, keywords_given, unwrapped, variables_of
 from dsl.compiler.unit import Unit, is_constant
 from dsl.syntax import Expression, Mapping, Sequence
 
@@ -92,11 +92,16 @@ class ExpressionCompiler:
             return self._index(node, scope)
         return self.function_call(node, scope)
 
-    def closure(self, node: tree.Expression, scope: Scope) -> ast.expr:
-        """`lambda d=$, *rest: value`: an argument that the called function evaluates when and as often as it likes."""
+    def closure(self, node: tree.Expression, scope: Scope, keywords: Iterable[str] = ()) -> ast.expr:
+        """`lambda d=$, *rest: value`: an argument that the called function evaluates when and as often as it likes.
+
+        `keywords` are variables that a call may set; otherwise they are what they are outside.
+        """
         dollar, rest = self.unit.fresh("d"), self.unit.fresh("r")
-        inner = scope.inside_lambda(dollar, rest)
+        inner = scope.inside_lambda(dollar, rest).with_variables({each: _KEYWORD + each for each in keywords})
         parameters = emit.parameters_of([dollar], [emit.name(scope.dollar)], rest)
+        parameters.kwonlyargs = [ast.arg(_KEYWORD + each) for each in keywords]
+        parameters.kw_defaults = [scope.value(f"${each}") for each in keywords]
         # each evaluation counts: queries inside queries are loops too
         counted = emit.if_else(emit.call("_tick"), self.expression(node, inner), emit.const(None))
         return ast.Lambda(parameters, counted)
@@ -110,8 +115,9 @@ class ExpressionCompiler:
     def function_call(self, node: tree.Function, scope: Scope) -> ast.expr:
         """`f(a, b => c)`"""
         if node.name in scope.functions:
-            arguments, _ = self._arguments(node.args, scope, None, 0)
-            return emit.call(scope.functions[node.name], *arguments)
+            arguments, keywords = self._arguments(node.args, scope, None, 0)
+            named = [ast.keyword(f"{_KEYWORD}{keyword.arg}", keyword.value) for keyword in keywords]
+            return ast.Call(emit.name(scope.functions[node.name]), arguments, named)
         if not self.signatures.has_function(node.name):
             return emit.call(self.unit.site("function", node.name))  # fails before its arguments are evaluated
         lazy = self.signatures.function(node.name)
@@ -272,9 +278,12 @@ class ExpressionCompiler:
     def _def(self, left: tree.Function, right: tree.Expression, scope: Scope) -> ast.expr:
         if len(left.args) != 2 or not isinstance(left.args[0], tree.Constant):
             return self.failure("def")
+        label, function = str(left.args[0].value), left.args[1]
         identifier = self.unit.fresh("f")
-        body = self.expression(right, scope.with_function(str(left.args[0].value), identifier))
-        return emit.call(emit.function_of([identifier], body), self.closure(left.args[1], scope))
+        inner = scope.with_function(label, identifier)
+        named = sorted(keywords_given(label, function) | keywords_given(label, right))
+        calls_itself = emit.call("_recursive", emit.function_of([identifier], self.closure(function, inner, named)))
+        return emit.call(emit.function_of([identifier], self.expression(right, inner)), calls_itself)
 
     def _unpack(self, receiver: tree.Expression, left: tree.Function, right: tree.Expression, scope: Scope) -> ast.expr:
         if not all(isinstance(each, tree.Constant) for each in left.args):
@@ -287,7 +296,7 @@ class ExpressionCompiler:
             return ast.Call(emit.function_of(names, body), [ast.Starred(values, ast.Load())], [])
         dollar, rest = self.unit.fresh("d"), self.unit.fresh("r")
         body = self.expression(right, scope.inside_lambda(dollar, rest))
-        function = ast.Lambda(emit.parameters_of([dollar], [emit.const(None)], rest), body)
+        function = ast.Lambda(emit.parameters_of([dollar], [emit.name(scope.dollar)], rest), body)
         return ast.Call(function, [ast.Starred(values, ast.Load())], [])
 
     def _as(self, receiver: tree.Expression, left: tree.Function, right: tree.Expression, scope: Scope) -> ast.expr:

@@ -6,7 +6,7 @@ A construct is known by its exact set of keys; anything else is a syntax error w
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from dsl.compiler import emit, targets
@@ -27,6 +27,7 @@ class Place:
     in_branch: bool = False
     caught: str | None = None  # the local that holds the exception being handled
     own: frozenset[str] = field(default_factory=frozenset)  # variables private to the parallel branch
+    deep: int = 0  # Python blocks around it in the same Python function
 
 
 class StatementCompiler:
@@ -58,7 +59,20 @@ class StatementCompiler:
             problem = Problem(location.file, location.line, location.column, str(error.message))
             raise SyntaxProblem(problem, error.names[0]) from error
         construct = construct_of(statement, location)
-        return self._placed(_CONSTRUCTS[construct.keyword](self, construct, place), construct.location)
+        blocks = _BLOCKS.get(construct.keyword, 0)
+        if place.deep + blocks > _DEEPEST:
+            return self._placed(self._outlined(statement, place, location), construct.location)
+        inner = replace(place, deep=place.deep + blocks) if blocks else place
+        return self._placed(_CONSTRUCTS[construct.keyword](self, construct, inner), construct.location)
+
+    def _outlined(self, statement: object, place: Place, location: Location) -> list[ast.stmt]:
+        """A statement in a function of its own, which is called at once: Python has a limit of blocks in a function."""
+        identifier, outcome = self.unit.fresh("branch"), self.unit.temporary()
+        assigned, loops = names_bound(statement, location)
+        function = self._function(identifier, statement, place, location, assigned | loops, ())
+        call = emit.assign(outcome, emit.call(identifier))
+        ended = emit.compare(emit.name(outcome), ast.IsNot(), emit.const(None))
+        return [function, call, emit.when(ended, self._jump(outcome, place))]
 
     def _placed(self, nodes: list[ast.stmt], location: Location) -> list[ast.stmt]:
         self.unit.place(location, "block construct", *nodes)
@@ -186,24 +200,32 @@ class StatementCompiler:
 
     def _branch_function(self, identifier: str, statement: object, place: Place, where: Location) -> ast.stmt:
         assigned, loops = names_bound(statement, where)
-        own = frozenset(loops)
-        private = {label: python_name(label) for label in loops}
+        own = replace(place, own=place.own | loops)
+        return self._function(identifier, statement, own, where, assigned - loops, sorted(loops))
+
+    def _function(
+        self, identifier: str, statement: object, place: Place, where: Location, shared: set[str], own: Iterable[str]
+    ) -> ast.stmt:
+        """`def identifier(): ...`: variables in `shared` are the method's, those in `own` begin as what they are there.
+
+        It returns None, or a pair that says how the statement was left: by Return with what, by Break or Continue.
+        """
+        private = {label: python_name(label) for label in own}
         inner = replace(
             place,
             scope=place.scope.with_variables(private),
             in_loop=False,
             loop_outside=place.in_loop or place.loop_outside,
             in_branch=True,
-            own=place.own | own,
+            deep=0,
         )
         body: list[ast.stmt] = []
-        shared = sorted(python_name(label) for label in assigned if label not in own)
         if shared:
-            body.append(ast.Nonlocal(shared))
+            body.append(ast.Nonlocal(sorted(python_name(label) for label in shared)))
         body.append(emit.assign(COUNTER, emit.const(0)))
-        body.extend(emit.assign(local, emit.const(None)) for local in private.values())
         body.extend(self.statement(statement, inner, where))
-        return emit.define(identifier, emit.parameters_of(()), body)
+        local = list(private.values())
+        return emit.define(identifier, emit.parameters_of(local, [emit.name(each) for each in local]), body)
 
     def _jump(self, outcome: str, place: Place) -> list[ast.stmt]:
         """Carry out the Return, Break or Continue that a branch ended with."""
@@ -256,7 +278,7 @@ class StatementCompiler:
         names = text_names(entry.get("With"), entry.location)
         body: list[ast.stmt] = []
         matched = emit.tuple_of(self.unit.site("name", each) for each in names)
-        if entry.get("As") is not None:
+        if entry.get("As") is not None and entry.get("Do") is not None:
             label = str(entry["As"])
             local = place.scope.variables.get(label, python_name(label))
             body.append(emit.assign(local, emit.call("_exception", emit.name(caught), matched)))
@@ -282,6 +304,8 @@ class StatementCompiler:
         return [ast.Raise(emit.name(place.caught), None)]
 
 
+_BLOCKS = {"While": 1, "For": 1, "Repeat": 1, "Try": 4}  # construct -> Python's blocks that it needs at most
+_DEEPEST = 16  # of the twenty that Python allows inside each other in one function
 COUNTER = "t_rounds"  # the local in which a method or branch counts the rounds of its loops
 _ROUNDS = 64  # that are counted together
 
@@ -309,7 +333,7 @@ def count_step() -> list[ast.stmt]:
 
 
 def names_bound(body: object, location: Location) -> tuple[set[str], set[str]]:
-    """(variables assigned, loop variables) anywhere in a statement or block."""
+    """(variables assigned, those of loops and Catch) anywhere in a statement or block."""
     assigned: set[str] = set()
     loops: set[str] = set()
     pending: list[object] = [body]
@@ -319,7 +343,7 @@ def names_bound(body: object, location: Location) -> tuple[set[str], set[str]]:
             if isinstance(each.get("For"), str):
                 loops.add(each["For"])
             if "As" in each and isinstance(each["As"], str):
-                assigned.add(each["As"])
+                loops.add(each["As"])
             for key, value in each.items():
                 if isinstance(key, Expression):
                     variable = targets.root_variable(key.tree)

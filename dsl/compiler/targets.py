@@ -49,6 +49,8 @@ def assignment(compiler: ExpressionCompiler, target: Expression, value: str, sco
             return [emit_raise(compiler, "InvalidLhsTarget", f'Invalid assignment target "{target.text}"')]
         return [_walk(compiler, _type(compiler, root, scope), nodes, value, scope)]
     if isinstance(root, tree.BinaryOperator) and root.operator in (".", "?."):
+        if root.operator == "?.":
+            return [emit_raise(compiler, "NoFunctionRegistered", 'Unknown function "#operator_?."')]
         message = f'No function "#operator_{root.operator}" matches supplied arguments'
         return [emit_raise(compiler, "NoMatchingFunction", message)]
     if isinstance(root, tree.Function):

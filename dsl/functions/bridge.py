@@ -69,6 +69,8 @@ class Bridge:
             result = runner.call(name, self.context, prepared, named, self._engine, receiver)
         except errors.DslError:
             raise
+        except _NoMatch as error:
+            raise error.error from error
         except yaql_exceptions.NoMatchingMethodException as error:
             shown = _shortened(scalars.python_text(receiver, DEFAULT_LIMITS))  # the library's own shows the host's side
             message = f'No method "{name}" for receiver {shown} matches supplied arguments'
@@ -127,6 +129,8 @@ def translated(error: Exception) -> errors.DslError:
         return error
     if isinstance(error, yaql_exceptions.WrappedException):
         return translated(error.wrapped)
+    if isinstance(error, _NoMatch):
+        return error.error
     kind = type(error)
     message = _shortened(str(error))
     if isinstance(error, yaql_exceptions.CollectionTooLargeException):
@@ -149,7 +153,18 @@ class _Delayed(yaql_tree.Expression):
         arguments: list[Any] = []
         while (value := context.get_data(f"${len(arguments) + 1}", NO_VALUE)) is not NO_VALUE:
             arguments.append(FrozenDict(value) if type(value) is dict else value)
-        return check_extent(self.function(*arguments))  # the library may use it as a key
+        try:
+            return check_extent(self.function(*arguments))  # the library may use it as a key
+        except (errors.NoMatchingMethod, errors.NoMatchingFunction) as error:
+            raise _NoMatch(error) from error  # groupBy() tries again
+
+
+class _NoMatch(yaql_exceptions.NoMatchingMethodException):
+    """An error of a lambda in a form that the library knows."""
+
+    def __init__(self, error: errors.DslError) -> None:
+        Exception.__init__(self, str(error))
+        self.error = error
 
 
 def _check_writable(value: Any) -> None:

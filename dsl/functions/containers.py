@@ -148,7 +148,7 @@ def natives(limits: FunctionLimits, walk: Walk, legacy: bool) -> list[Native]:
 
     @collect.function("set")
     def make_set(*items: Any) -> FrozenSet:
-        return FrozenSet(map(key_of, _spread(items, most)))
+        return FrozenSet(key_of(_no_view(item)) for item in _spread(items, most))
 
     @collect.method("toSet")
     def to_set(collection: Any) -> FrozenSet:
@@ -233,6 +233,13 @@ def _spread(items: Iterable[Any], most: int) -> Iterator[Any]:
             yield from _spread(values.limited(item, most), most)
         else:
             yield item
+
+
+def _no_view(item: Any) -> Any:
+    """Refuse keys() and items() as members of a set: until an expression ends they can not be hashed."""
+    if isinstance(item, (collections.abc.KeysView, collections.abc.ItemsView)):
+        raise TypeError("a view of a dictionary can not be a member of a set")
+    return item
 
 
 def _flat(items: Iterable[Any], walk: Walk, depth: int) -> Iterator[Any]:

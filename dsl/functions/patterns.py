@@ -7,6 +7,7 @@ accepts the same patterns and stops when told.
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -20,17 +21,19 @@ from dsl.functions.native import UNSUITED, Collector, Native
 from dsl.functions.values import NO_VALUE, FrozenDict, limited
 
 MAX_PATTERN = 4000  # characters
+_FLAGS = (("re.IGNORECASE", regex.IGNORECASE), ("re.MULTILINE", regex.MULTILINE), ("re.DOTALL", regex.DOTALL))
 
 
 class Pattern:
     """A compiled regular expression; opaque to packages."""
 
-    __slots__ = ("_compiled", "_seconds", "text")
+    __slots__ = ("_compiled", "_flags", "_seconds", "text")
 
     def __init__(self, text: str, flags: int, seconds: float) -> None:
         if len(text) > MAX_PATTERN:
             raise ValueError(f"a regular expression has at most {MAX_PATTERN} characters")
         self.text = text
+        self._flags = flags
         self._compiled = _compiled(text, flags)
         self._seconds = seconds
 
@@ -51,7 +54,10 @@ class Pattern:
             return [text]
 
         def divide(source: str, timeout: float) -> list[Any]:
-            return list(limited(self._compiled.splititer(source, count, timeout=timeout), most))
+            parts = self._compiled.splititer(source, count, timeout=timeout)
+            if count:  # the iterator would go on after its last split
+                parts = itertools.islice(parts, count * (self._compiled.groups + 1) + 1)
+            return list(limited(parts, most))
 
         return self._timed(divide, text)
 
@@ -91,8 +97,15 @@ class Pattern:
             message = f"the regular expression {self.text[:80]!r} needed too much memory on one text"
             raise LimitExceeded("regex_memory", message) from error
 
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Pattern and (self.text, self._flags) == (other.text, other._flags)
+
+    def __hash__(self) -> int:
+        return hash((self.text, self._flags))
+
     def __repr__(self) -> str:
-        return f"regex({self.text!r})"
+        names = [name for name, flag in _FLAGS if self._flags & flag]
+        return f"re.compile({', '.join([repr(self.text), *(['|'.join(names)] if names else [])])})"
 
 
 def natives(limits: FunctionLimits) -> list[Native]:
@@ -108,11 +121,13 @@ def natives(limits: FunctionLimits) -> list[Native]:
             flags |= flag if wanted and wanted is not NO_VALUE else 0
         return Pattern(pattern, flags, limits.regex_seconds)
 
+    @collect.method("matches", keywords="regexp string")
+    def matches(pattern: Any, text: Any) -> bool:
+        return _pattern(pattern).search(_text(text)) is not None
+
     @collect.method("matches", keywords="string regexp")
-    def matches(first: Any, second: Any) -> bool:
-        if type(first) is Pattern:
-            return first.search(_text(second)) is not None
-        return as_pattern(second, limits).search(_text(first)) is not None
+    def matches_text(text: Any, pattern: Any) -> bool:
+        return as_pattern(_text(pattern), limits).search(_text(text)) is not None
 
     @collect.method("search", keywords="regexp string selector", lazy=2)
     def search(pattern: Any, text: Any, selector: Any = None) -> Any:
@@ -126,30 +141,38 @@ def natives(limits: FunctionLimits) -> list[Native]:
         found = _pattern(pattern).find_all(_text(text), limits.iterators)
         return iter([match.group() if selector is None else selector(*_groups(match)) for match in found])
 
+    @collect.method("split", keywords="regexp string maxSplit")
+    def split(pattern: Any, text: Any, most: Any = 0) -> tuple:
+        return tuple(_pattern(pattern).split(_text(text), _count(most), limits.iterators))
+
     @collect.method("split", keywords="string regexp maxSplit")
-    def split(first: Any, second: Any, most: Any = 0) -> tuple:
-        pattern, text = (first, second) if type(first) is Pattern else (second, first)
-        if type(most) is not int:
-            raise UNSUITED
-        return tuple(_pattern(pattern).split(_text(text), most, limits.iterators))
+    def split_text(text: Any, pattern: Any, most: Any = 0) -> tuple:
+        return split(pattern, text, most)
+
+    @collect.method("replace", keywords="regexp string repl count")
+    def replace(pattern: Any, text: Any, replacement: Any, count: Any = 0) -> str:
+        result = _pattern(pattern).replace(_text(text), _text(replacement), _count(count), limits)
+        return check_size(result, limits)
 
     @collect.method("replace", keywords="string regexp repl count")
-    def replace(first: Any, second: Any, replacement: Any, count: Any = 0) -> str:
-        pattern, text = (first, second) if type(first) is Pattern else (second, first)
-        if type(count) is not int:
-            raise UNSUITED
-        return check_size(_pattern(pattern).replace(_text(text), _text(replacement), count, limits), limits)
+    def replace_text(text: Any, pattern: Any, replacement: Any, count: Any = 0) -> str:
+        return replace(pattern, text, replacement, count)
+
+    @collect.method("replaceBy", keywords="regexp string repl count", lazy=2)
+    def replace_by(pattern: Any, text: Any, replacement: Any, count: Any = 0) -> str:
+        def substitute(match: Any) -> str:
+            value = replacement(*_groups(match))
+            if value is not None and type(value) is not str:
+                raise Thrown(
+                    "TypeError", f"a replacement has to be text, not {scalars.python_text(value, limits)[:80]}"
+                )
+            return value or ""
+
+        return check_size(_pattern(pattern).replace(_text(text), substitute, _count(count), limits), limits)
 
     @collect.method("replaceBy", keywords="string regexp repl count", lazy=2)
-    def replace_by(first: Any, second: Any, replacement: Any, count: Any = 0) -> str:
-        pattern, text = (first, second) if type(first) is Pattern else (second, first)
-        if type(count) is not int:
-            raise UNSUITED
-
-        def substitute(match: Any) -> str:
-            return scalars.to_text(replacement(*_groups(match)), limits)
-
-        return check_size(_pattern(pattern).replace(_text(text), substitute, count, limits), limits)
+    def replace_text_by(text: Any, pattern: Any, replacement: Any, count: Any = 0) -> str:
+        return replace_by(pattern, text, replacement, count)
 
     @collect.function("escapeRegex", keywords="string")
     def escape(text: Any) -> str:
@@ -196,6 +219,12 @@ def _groups(match: Any) -> list[FrozenDict]:
 
 def _pattern(value: Any) -> Pattern:
     if type(value) is Pattern:
+        return value
+    raise UNSUITED
+
+
+def _count(value: Any) -> int:
+    if type(value) is int:
         return value
     raise UNSUITED
 

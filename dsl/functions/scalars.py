@@ -187,11 +187,13 @@ def _pieces(value: Any) -> Any:
         return repr(value)
     if isinstance(value, (datetime.datetime, datetime.date, datetime.timedelta)):
         return str(value)
+    if hasattr(value, "major"):
+        return str(value)  # a version
     if hasattr(value, "__next__"):
         return "<sequence>"  # Python would show an address here
     kind = type(value)
     ours = kind.__module__.startswith("dsl.") and kind.__repr__ is not vars(object)["__repr__"]
-    return str(value) if ours else f"<{kind.__name__}>"  # what a host's object says of itself is not for packages
+    return repr(value) if ours else f"<{kind.__name__}>"  # what a host's object says of itself is not for packages
 
 
 _VIEWS = (collections.abc.KeysView, collections.abc.ValuesView, collections.abc.ItemsView)

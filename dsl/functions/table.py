@@ -91,8 +91,9 @@ class FunctionTable:
         key = (operators.LIBRARY_NAMES[name], False)
         if key not in self._functions:
             native = self._operators[name]
-            refuse = self._fallback(key[0], False)
-            lazy, rest, _ = bridge.lazy_arguments(self._bridge.overloads(*key))
+            overloads = self._bridge.overloads(*key)
+            refuse = self._fallback(*key) if overloads else _refusal(*key)
+            lazy, rest, _ = bridge.lazy_arguments(overloads)
 
             def invoke(*args: Any) -> Any:
                 try:

@@ -1,8 +1,8 @@
 """MuranoPL's values: immutable, hashable, by value (spec/muranopl.md §16).
 
-Lists are tuples, dicts `FrozenDict`s, sets `FrozenSet`s that keep the order of insertion, so that no program can see
-hash order. A value of exactly one of these types holds nothing but frozen values: that is what every function and
-literal keeps to, and why freezing such a value costs nothing.
+Lists are tuples, dicts `FrozenDict`s, sets `FrozenSet`s whose order can be repeated, so that no program can see the
+hashes of texts. A value of exactly one of these types holds nothing but frozen values: that is what every function
+and literal keeps to, and why freezing such a value costs nothing.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class FrozenDict(dict):
 
 
 class FrozenSet(frozenset):
-    """A set that never changes, can be a key, and is walked in the order in which its members came."""
+    """A set that never changes and can be a key. Its order can be repeated: that of the numbers' own hashes for numbers
+    (Murano's), and for all others, whose hashes differ from process to process, that in which the members came."""
 
     __slots__ = ("_order",)
     _order: tuple
@@ -58,7 +59,7 @@ class FrozenSet(frozenset):
     def __new__(cls, members: Iterable[object] = ()) -> FrozenSet:
         order = tuple(dict.fromkeys(members))
         self = super().__new__(cls, order)
-        self._order = order
+        self._order = tuple(frozenset.__iter__(self)) if len(order) > 1 and _hashes_stay(order) else order
         return self
 
     def __iter__(self) -> Iterator[Any]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from dsl.errors import NoMatchingMethod
+from dsl.errors import InvalidArgument
 from dsl.functions.values import freeze
 from dsl.runtime import natives
+from dsl.runtime.classes import MuranoClass
 from dsl.runtime.exceptions import NativeException
 from dsl.runtime.hosting import Call
 from dsl.runtime.objects import MuranoObject, TypeReference, object_of
@@ -18,13 +19,13 @@ class Object:
 
     @natives.raw(name="getAttr")
     def get_attr(call: Call, receiver: Any, name: str, default: Any = None, owner: Any = None) -> Any:
-        cls = call.caller if owner is None else call.program.resolve_type(call.caller, owner, None)
+        cls = _owner(call, owner)
         value = call.program.attributes.get((_object(receiver).id, cls.name, name))
         return default if value is None else value
 
     @natives.raw(name="setAttr")
     def set_attr(call: Call, receiver: Any, name: str, value: Any, owner: Any = None) -> None:
-        cls = call.caller if owner is None else call.program.resolve_type(call.caller, owner, None)
+        cls = _owner(call, owner)
         call.program.set_attribute(_object(receiver), cls, name, freeze(value))
 
 
@@ -63,11 +64,11 @@ class GC:
 
     @natives.raw(name="subscribeDestruction", static=True)
     def subscribe(call: Call, receiver: Any, publisher: Any, subscriber: Any, handler: Any = None) -> None:
-        call.program.lifecycle.subscribe(_object(publisher), _object(subscriber), handler)
+        call.program.lifecycle.subscribe(_object(publisher), _object(subscriber), _handler(handler))
 
     @natives.raw(name="unsubscribeDestruction", static=True)
     def unsubscribe(call: Call, receiver: Any, publisher: Any, subscriber: Any, handler: Any = None) -> None:
-        call.program.lifecycle.unsubscribe(_object(publisher), _object(subscriber), handler)
+        call.program.lifecycle.unsubscribe(_object(publisher), _object(subscriber), _handler(handler))
 
     @natives.raw(name="isDoomed", static=True)
     def is_doomed(call: Call, receiver: Any, object: Any) -> bool:
@@ -78,11 +79,25 @@ class GC:
         return _object(object).is_destroyed
 
 
+def _handler(name: Any) -> str | None:
+    if name is not None and type(name) is not str:
+        raise InvalidArgument(f"Invalid argument handler: a name was expected, found {type(name).__name__}")
+    return name
+
+
+def _owner(call: Call, owner: Any) -> MuranoClass:
+    if owner is None:
+        return call.caller
+    if not isinstance(owner, (str, TypeReference)):
+        raise InvalidArgument(f"Invalid argument owner: a type was expected, found {type(owner).__name__}")
+    return call.program.resolve_type(call.caller, owner, None)
+
+
 def _object(value: Any) -> MuranoObject:
     found = object_of(value)
     if found is None:
         text = "a type" if isinstance(value, TypeReference) else type(value).__name__
-        raise NoMatchingMethod(f"an object was expected, found {text}")
+        raise InvalidArgument(f"Invalid argument: an object was expected, found {text}")
     return found
 
 

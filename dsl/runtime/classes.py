@@ -33,7 +33,7 @@ class Property:
     names_objects: bool = True  # whether its values may name or describe objects
 
     def __repr__(self) -> str:
-        return f"{self.cls.name}.{self.name}"
+        return f"MuranoProperty({self.cls.name}.{self.name})"
 
 
 @dataclass(eq=False)

@@ -67,7 +67,8 @@ class Creation:
         self, value: Any, this: Any, context: Context, wanted: Wanted, cls: MuranoClass, excluded: tuple[Any, ...]
     ) -> Any:
         """The dict that a `template()` contract makes of a description (spec/muranopl.md §6)."""
-        return templates.make(self.program, value, this, wanted, cls, excluded)
+        keep_ids = context.loader is not None and context.loader.keep_ids
+        return templates.make(self.program, value, this, wanted, cls, excluded, keep_ids)
 
     def new(
         self,

@@ -6,11 +6,11 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from dsl.errors import DslInvalidOperation, Frame, LimitExceeded, Thrown
+from dsl.errors import ContractViolation, DslInvalidOperation, Frame, LimitExceeded, Thrown
 from dsl.functions import scalars
 from dsl.functions.limits import DEFAULT_LIMITS
 from dsl.functions.values import FrozenDict
-from dsl.runtime import tracebacks
+from dsl.runtime import steps, tracebacks
 from dsl.runtime.classes import MuranoClass
 from dsl.runtime.machine import StrayJump
 from dsl.runtime.objects import TypeReference, object_of
@@ -20,15 +20,26 @@ if TYPE_CHECKING:
 
 
 def full_name(cls: MuranoClass, name: str) -> str:
-    """The name of an exception as code of a class means it; no class has to exist for it."""
+    """The name of an exception as code of a class means it; no class has to exist for it.
+
+    Raises Thrown for what is no name and for unknown prefixes.
+    """
+    return cls.code.declaration.namespaces.resolve(name)
+
+
+def name_site(cls: MuranoClass, name: str) -> Any:
+    """A name in `With` or `Throw`: in full, or the error that its use ends with."""
     try:
-        return cls.code.declaration.namespaces.resolve(name)
-    except Thrown:
-        return name  # not a name or an unknown prefix: it can equal nothing but itself
+        return full_name(cls, name)
+    except Thrown as error:
+        return error
 
 
-def matches(error: Thrown, names: tuple[str, ...]) -> bool:
+def matches(error: Thrown, names: tuple[Any, ...]) -> bool:
     """Whether `With: names` catches the error."""
+    for name in names:
+        if isinstance(name, Thrown):
+            raise Thrown(name.names, name.message)
     return any(name in error.names for name in names)
 
 
@@ -40,6 +51,8 @@ def make_throw(cls: MuranoClass) -> Callable[..., Thrown]:
         for name in names:
             entries = name if isinstance(name, tuple) else (name,)
             for each in entries:
+                if isinstance(each, Thrown):
+                    raise Thrown(each.names, each.message)
                 if isinstance(each, TypeReference):
                     found.append(each.cls.name)
                 elif isinstance(each, str) and each:
@@ -48,8 +61,12 @@ def make_throw(cls: MuranoClass) -> Callable[..., Thrown]:
                     raise ValueError("Throw needs the name of an exception")
         origin = object_of(cause)
         reason = origin.values.get("nativeException") if origin is not None else None
+        if cause is not None and not isinstance(reason, NativeException):
+            raise AttributeError("Cause takes the exception that a Catch has bound")
         text = message if message is None or isinstance(message, str) else scalars.python_text(message, DEFAULT_LIMITS)
-        return Thrown(found, text, extra, _native_cause(reason))
+        thrown = Thrown(found, text, extra, _native_cause(reason))
+        thrown.given = message
+        return thrown
 
     return throw
 
@@ -121,7 +138,11 @@ class Exceptions:
 
     def as_object(self, error: Thrown, names: tuple[str, ...]) -> Any:
         """The `io.murano.Exception` that `As` binds."""
-        matched = next((name for name in names if name in error.names), error.names[0] if error.names else None)
+        matched = next((name for name in error.names if not names or name in names), None)
+        if error.extra is not None and not isinstance(error.extra, dict):
+            raise ContractViolation(
+                f"[io.murano.Exception.extra] Value {steps.shown(error.extra)} is not of a dictionary type"
+            )
         stack = self.program.creation.core_object("io.murano.StackTrace", {"frames": self._frames(error)})
         return self.program.creation.core_object(
             "io.murano.Exception",

@@ -13,7 +13,6 @@ from dsl.errors import (
     NoClassFound,
     NoFunctionRegistered,
     NoMatchingFunction,
-    NoMethodRegistered,
 )
 from dsl.functions.values import freeze, thaw
 from dsl.packages import VersionSpec
@@ -26,8 +25,16 @@ if TYPE_CHECKING:
 Make = Callable[["Program", MuranoClass], Callable[..., Any]]
 
 
-def _mismatch(name: str) -> NoMatchingFunction:
-    return NoMatchingFunction(f'No function "{name}" matches supplied arguments')
+class Mismatch(NoMatchingFunction):
+    """A function of this file was called with arguments that it does not take."""
+
+    def __init__(self, function: str) -> None:
+        super().__init__(f'No function "{function}" matches supplied arguments')
+        self.function = function
+
+
+def _mismatch(name: str) -> Mismatch:
+    return Mismatch(name)
 
 
 def _object(value: Any, function: str) -> MuranoObject:
@@ -35,6 +42,13 @@ def _object(value: Any, function: str) -> MuranoObject:
     if found is None:
         raise _mismatch(function)
     return found
+
+
+def _type_of_argument(program: Program, cls: MuranoClass, value: Any, function: str) -> MuranoClass:
+    """The class that an argument names or refers to, in code of a class."""
+    if not isinstance(value, (str, TypeReference)):
+        raise _mismatch(function)
+    return program.resolve_type(cls, value, None)
 
 
 def _new(program: Program, cls: MuranoClass) -> Callable[..., Any]:
@@ -48,12 +62,14 @@ def _new(program: Program, cls: MuranoClass) -> Callable[..., Any]:
         if isinstance(template, dict) and not properties and len(given) <= 1:
             owner = object_of(given[0]) if given else None
             return program.creation.new_from_model(template, owner, cls)
-        type_ = program.resolve_type(cls, template, None)
+        type_ = _type_of_argument(program, cls, template, "new")
         values: dict[Any, Any] = dict(properties)
         if given and isinstance(given[0], dict):
             values = {**given.pop(0), **values}
         owner = _optional_object(given, 0)
         name = given[1] if len(given) > 1 else None
+        if len(given) > 3 or not isinstance(name, (str, type(None))):
+            raise _mismatch("new")
         return create(type_, values, owner, name, cls)
 
     create = program.creation.new
@@ -82,7 +98,7 @@ def _cast(program: Program, cls: MuranoClass) -> Callable[..., Any]:
     def cast(value: Any, type_: Any, version_spec: Any = None, versionSpec: Any = None) -> Any:
         target = _object(value, "cast")
         spec_text = versionSpec if versionSpec is not None else version_spec
-        wanted = program.resolve_type(cls, type_, None)
+        wanted = _type_of_argument(program, cls, type_, "cast")
         spec = VersionSpec.parse(spec_text) if spec_text is not None else None
         if spec is None:
             spec = cls.package.requirements.get(wanted.package.name) or VersionSpec.exactly(wanted.version)
@@ -92,15 +108,22 @@ def _cast(program: Program, cls: MuranoClass) -> Callable[..., Any]:
             raise NoClassFound(f'Class "{wanted.name}" is not found in {target.cls}')
         if len(found) > 1:
             raise AmbiguousClassName(f'Class "{wanted.name}" has several versions in {target.cls}')
-        return View(target, found[0])
+        return target if found[0] is target.cls else View(target, found[0])
 
     return cast
 
 
+def _parents(target: MuranoObject, cls: MuranoClass) -> tuple[View, ...]:
+    """An object seen as each parent of the class whose code runs."""
+    for parent in cls.parents:
+        if not target.cls.is_a(parent):
+            raise TypeError(f"Cannot cast {target.cls!r} to {parent!r}")
+    return tuple(View(target, parent) for parent in cls.parents)
+
+
 def _super(program: Program, cls: MuranoClass) -> Callable[..., Any]:
     def super_(value: Any, function: Callable[..., Any] | None = None) -> Any:
-        target = _object(value, "super")
-        views = tuple(View(target, parent) for parent in cls.parents)
+        views = _parents(_object(value, "super"), cls)
         return views if function is None else tuple(freeze(function(view)) for view in views)
 
     return super_
@@ -108,8 +131,7 @@ def _super(program: Program, cls: MuranoClass) -> Callable[..., Any]:
 
 def _psuper(program: Program, cls: MuranoClass) -> Callable[..., Any]:
     def psuper(value: Any, function: Callable[..., Any] | None = None) -> Any:
-        target = _object(value, "psuper")
-        views = tuple(View(target, parent) for parent in cls.parents)
+        views = _parents(_object(value, "psuper"), cls)
         return views if function is None else program.parallel_map(function, views)
 
     return psuper
@@ -128,7 +150,7 @@ def _pselect(program: Program, cls: MuranoClass) -> Callable[..., Any]:
 def _find(program: Program, cls: MuranoClass) -> Callable[..., Any]:
     def find(value: Any, type_: Any) -> Any:
         target = _object(value, "find")
-        wanted = program.resolve_type(cls, type_, None)
+        wanted = _type_of_argument(program, cls, type_, "find")
         return next((owner for owner in target.owners() if owner.cls.is_a(wanted)), None)
 
     return find
@@ -152,7 +174,7 @@ def _type(program: Program, cls: MuranoClass) -> Callable[..., Any]:
         if isinstance(value, (MuranoObject, View)):
             found = value.cls
             return found.name if by_name else found.reference
-        return program.resolve_type(cls, value, None).reference
+        return _type_of_argument(program, cls, value, "type").reference
 
     return type_
 
@@ -161,7 +183,7 @@ def _type_of_name(program: Program, cls: MuranoClass) -> Callable[..., Any]:
     def type_of_name(value: Any) -> Any:
         if value is None or object_of(value) is not None:
             raise _mismatch("type")
-        return program.resolve_type(cls, value, None).reference
+        return _type_of_argument(program, cls, value, "type").reference
 
     return type_of_name
 
@@ -172,7 +194,7 @@ def _typeinfo(program: Program, cls: MuranoClass) -> Callable[..., Any]:
             return None
         if isinstance(value, (MuranoObject, View)):
             return value.cls
-        return program.resolve_type(cls, value, None)
+        return _type_of_argument(program, cls, value, "typeinfo")
 
     return typeinfo
 
@@ -183,7 +205,7 @@ def _is(program: Program, cls: MuranoClass) -> Callable[..., Any]:
             return False
         if not isinstance(value, (MuranoObject, View)):
             raise _mismatch("#operator_is")
-        return bool(value.cls.is_a(program.resolve_type(cls, type_, None)))
+        return value.cls.is_a(_type_of_argument(program, cls, type_, "#operator_is"))
 
     return is_
 
@@ -198,29 +220,38 @@ _MEMBERSHIP = frozenset({"#operator_.", "#operator_?.", "#operator_->", "#call",
 def _call(program: Program, cls: MuranoClass) -> Callable[..., Any]:
     absent = program.absent
 
-    def call(name: str, arguments: Any = (), keywords: Any = None, receiver: Any = absent) -> Any:
-        if type(name) is not str or name in _MEMBERSHIP or not isinstance(keywords, (dict, type(None))):
+    def call(name: str, arguments: Any, keywords: Any, receiver: Any = absent) -> Any:
+        if type(name) is not str or name in _MEMBERSHIP or not isinstance(keywords, dict):
             raise _mismatch("call")
-        given = freeze(arguments if arguments is not None else ())
+        given = freeze(arguments)
         if type(given) is not tuple:
             raise _mismatch("call")
-        named = {str(key): value for key, value in (keywords or {}).items()}
+        named = {str(key): value for key, value in keywords.items()}
         if receiver is absent:
             found = program.linker.function_named(cls, name)
             if found is None:
                 raise NoFunctionRegistered(f'Unknown function "{name}"')
             return found(*given, **named)
         dispatch = program.linker.dispatch_of(cls)
-        if receiver is None and program.linker.library_method(cls, name) is None:
-            raise NoMethodRegistered(f'Unknown method "{name}" for receiver None')
+        if object_of(receiver) is None and type(receiver) is not TypeReference:
+            found = program.linker.table_of(cls).method(name)
+            if found is not None:  # where a function wants a lambda, a value is one that always gives it
+                given = tuple(_always(each) if found.lazy(i) else each for i, each in enumerate(given, start=1))
+                named = {key: _always(each) if found.lazy(key) else each for key, each in named.items()}
         return dispatch.with_keywords[name](receiver, given, named)
 
     return call
 
 
+def _always(value: Any) -> Callable[..., Any]:
+    return lambda *_arguments: value
+
+
 def _dump(program: Program, cls: MuranoClass) -> Callable[..., Any]:
     def dump(value: Any, serialization_type: Any = "Serializable", ignore_upcasts: Any = True, **named: Any) -> Any:
         kind = named.get("serializationType", serialization_type)
+        if object_of(value) is None or type(kind) is not str:
+            raise _mismatch("dump")
         if kind not in ("Serializable", "Mixed", "Inline"):
             raise ValueError(f"Invalid Serialization Type {kind}: expected Serializable, Mixed or Inline")
         return freeze(program.serialize_value(value, kind))
@@ -312,6 +343,7 @@ FUNCTIONS: dict[str, Make] = {
     "cast": _cast,
     "super": _super,
     "psuper": _psuper,
+    "pselect": _pselect,
     "find": _find,
     "require": _require,
     "type": _type,

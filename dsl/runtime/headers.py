@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -113,6 +114,9 @@ def _header(cls: MuranoClass, source: Mapping[Any, Any], compact: bool) -> Heade
     )
 
 
+_TYPE = re.compile(r"([a-zA-Z0-9_.]+)(?:/([^@]+))?(?:@([a-zA-Z0-9_.]+))?$")
+
+
 def type_of(program: Program, type_: Any, version: Any = None, package: Any = None) -> MuranoClass:
     """The class named by a header: `ns.T`, `ns.T/1.2`, `ns.T@package`, `ns.T/1.2@package`, or a type itself."""
     if isinstance(type_, TypeReference):
@@ -129,9 +133,12 @@ def type_of(program: Program, type_: Any, version: Any = None, package: Any = No
 
 
 def _type_of(program: Program, type_: Any, version: Any, package: Any) -> MuranoClass:
-    text = str(type_)
-    text, _, package_name = text.partition("@")
-    name, _, spec_text = text.partition("/")
+    match = _TYPE.match(type_) if isinstance(type_, str) else None
+    if match is None:
+        raise TypeError(
+            f"{type_!r:.200} is not the type of an object: expected ns.Class, /version and @package after it"
+        )
+    name, spec_text, package_name = match.groups()
     if package_name:
         package = package_name
     spec = VersionSpec.parse(spec_text or version)

@@ -33,7 +33,7 @@ from dsl.runtime import (
     values,
 )
 from dsl.runtime.classes import Method, MuranoClass, Property
-from dsl.runtime.functions import CORE_FUNCTIONS, FUNCTIONS, LEGACY_METHODS, METHODS
+from dsl.runtime.functions import CORE_FUNCTIONS, FUNCTIONS, LEGACY_METHODS, METHODS, Mismatch
 from dsl.runtime.machine import StrayJump
 from dsl.runtime.mocks import Mocks
 from dsl.runtime.objects import MuranoObject, StaticKey
@@ -158,6 +158,7 @@ class Linker:
             "Exception": Exception,
             "_S": program.machine,
             "_tick": program.machine.tick,
+            "_recursive": program.machine.recursive,
             "_Object": MuranoObject,
             "_A": _SCALARS,
             "_nested": nesting.checked,
@@ -205,7 +206,7 @@ class Linker:
         if site.kind == "type":
             return functools.cache(lambda: self.program.resolve_type(cls, name, None).reference)
         if site.kind == "name":
-            return exceptions.full_name(cls, name)
+            return exceptions.name_site(cls, name)
         if site.kind == "function":
             return self.function_named(cls, name) or _unknown_function(name)
         if site.kind == "mismatched":
@@ -314,7 +315,7 @@ class Linker:
         if make is None and cls.package.format_version in ("1.0", "1.1"):
             make = LEGACY_METHODS.get(name)
         if make is not None:
-            return _checked(name, make(self.program, cls))
+            return _as_method(name, _checked(name, make(self.program, cls)))
         found = self.table_of(cls).method(name)
         return found.invoke if isinstance(found, Function) else None
 
@@ -355,8 +356,22 @@ def _checked(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         except TypeError as error:
             traceback = error.__traceback__
             if traceback is not None and traceback.tb_next is None:  # the call itself failed
-                raise errors.NoMatchingFunction(f'No function "{name}" matches supplied arguments') from None
+                raise Mismatch(name) from None
             raise
+
+    return call
+
+
+def _as_method(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrong arguments of what was called as a method are told so."""
+
+    def call(receiver: Any, *arguments: Any, **keywords: Any) -> Any:
+        try:
+            return function(receiver, *arguments, **keywords)
+        except Mismatch as error:
+            if error.function != name:
+                raise
+            raise dispatch.mismatch(name, receiver) from None
 
     return call
 

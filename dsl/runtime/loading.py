@@ -53,6 +53,7 @@ class Loader:
         self.program = program
         self.creator = creator  # the class whose code asks for the objects; None for a model
         self.keep_ids = keep_ids  # a model's ids are kept, those in code only serve references inside one literal
+        self.keeps_described_ids = False  # a template that is part of a model keeps its ids
         self.dry = dry  # objects for validation only: no constructor, nothing registered
         self.entries: dict[tuple[int, object, int], Entry] = {}  # description, place, how often there
         self.by_object: dict[MuranoObject, Entry] = {}
@@ -142,9 +143,8 @@ class Loader:
             if existing is not None:
                 return existing, True
         program.machine.count_object()
-        object_id = (
-            header.id if (self.keep_ids or self.dry) and header.id is not None else program.scheduler.random_id()
-        )
+        keeps_id = self.keep_ids or self.keeps_described_ids
+        object_id = header.id if keeps_id and header.id is not None else program.scheduler.random_id()
         object_ = MuranoObject(header.cls, object_id, owner, header.name, self.creator, program.machine.objects)
         object_.metadata = header.metadata
         object_.dependencies = header.dependencies()

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from dsl.errors import LimitExceeded
 from dsl.runtime import watch
@@ -120,6 +120,21 @@ class Machine:
         if self.steps < 0:
             self.exhausted()
         return True
+
+    def recursive(self, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Callable[..., Any]:
+        """The function of a `def`, which may call itself; each call counts as one of a method."""
+
+        def call(*arguments: Any, **keywords: Any) -> Any:
+            self.depth += 1
+            try:
+                if self.depth > self.max_depth:
+                    self.too_deep()
+                return function(*arguments, **keywords)
+            finally:
+                self.depth -= 1
+
+        function = make(call)
+        return call
 
     def charge(self, steps: int) -> None:
         """Count several steps at once."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dsl.errors import NoMatchingMethod, UninitializedPropertyAccess
+from dsl.errors import InvalidArgument, UninitializedPropertyAccess
 from dsl.functions.values import NO_VALUE, freeze
 from dsl.runtime import hosting
 from dsl.runtime.classes import Method, MuranoClass
@@ -176,8 +176,7 @@ class Natives:
             try:
                 bound = implementation.signature.bind(*first, *given, **named)
             except TypeError as error:
-                message = f'No method "{method.name}" for receiver {receiver} matches supplied arguments: {error}'
-                raise NoMatchingMethod(message) from None
+                raise _refused(method, error) from None
             with hosting.calling(hosting.Call(program, caller, handle)):
                 return hosting.from_host(implementation.function(*bound.args, **bound.kwargs))
 
@@ -197,13 +196,17 @@ class Natives:
         def invoke(receiver: Any, *arguments: Any, **keywords: Any) -> Any:
             call = hosting.Call(program, caller, None)
             try:
-                bound = implementation.signature.bind(call, receiver, *map(hosting.plain, arguments), **keywords)
-            except TypeError:
-                message = f'No method "{method.name}" for receiver {receiver} matches supplied arguments'
-                raise NoMatchingMethod(message) from None
+                named = {key: hosting.plain(value) for key, value in keywords.items()}
+                bound = implementation.signature.bind(call, receiver, *map(hosting.plain, arguments), **named)
+            except TypeError as error:
+                raise _refused(method, error) from None
             return freeze(implementation.function(*bound.args, **bound.kwargs))
 
         return invoke
+
+
+def _refused(method: Method, error: TypeError) -> InvalidArgument:
+    return InvalidArgument(f"Invalid argument: {method.cls.name}::{method.name} has {error}")
 
 
 @functools.lru_cache(maxsize=1000)

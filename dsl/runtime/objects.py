@@ -133,8 +133,11 @@ class TypeReference:
     def __init__(self, cls: MuranoClass) -> None:
         self.cls = cls
 
-    def __repr__(self) -> str:
+    def __str__(self) -> str:
         return f"{self.cls.name}/{self.cls.version}@{self.cls.package.name}"
+
+    def __repr__(self) -> str:
+        return f"*{self.cls!r}"
 
 
 class Unresolved:

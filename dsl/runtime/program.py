@@ -251,6 +251,8 @@ class Program:
         if exposed_only and not (method.is_public or name.startswith(".")):
             raise MethodNotExposed(f'Method "{name}" is not exposed')
         if isinstance(target, TypeReference) and not method.is_static:
+            if exposed_only:
+                raise Thrown("Exception", "A class instance is required")
             raise ValueError(f"Method {method} cannot be called on receiver {cls!r}")
         given = tuple(hosting.from_host(each) for each in arguments)
         named = {key: hosting.from_host(value) for key, value in keywords.items()}
@@ -336,6 +338,8 @@ class Program:
         """`Parallel`: waits for all, then the first failure, Return or Break by position counts (§14)."""
         if limit is not None and type(limit) is not int:
             raise TypeError(f"Limit must be an integer, not {type(limit).__name__}")
+        if limit is not None and limit < 0:
+            raise ValueError(f"Limit must not be negative, it is {limit}")
         for value, error in self.scheduler.fork(branches, limit or 0):
             if error is not None:
                 raise error

@@ -215,7 +215,9 @@ def make_assign(
     def assign(root: Any, steps: tuple[tuple[str, Any], ...], value: Any) -> Any:
         kind, key = steps[0]
         if isinstance(root, (MuranoObject, View, TypeReference)):
-            if kind != ".":
+            if isinstance(key, int):
+                if len(steps) == 1:
+                    return root  # as with everything else that has no places
                 raise ValueError("indexation may only be applied to dictionaries and lists")
             if len(steps) == 1:
                 write(root, key, value)
@@ -251,6 +253,8 @@ def _updated(
         if rest and new is old:
             return root
         return (*root[:key], new, *root[key + 1 :])
+    if kind == "[]" and isinstance(key, int) and not rest:
+        return root  # Murano's: a number in brackets changes lists and dictionaries, and nothing else
     what = "attribution" if kind == "." else "indexation"
     where = "objects and dictionaries" if kind == "." else "dictionaries and lists"
     raise ValueError(f"{what} may only be applied to {where}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dsl.compiler import ArgumentCode
-from dsl.errors import NoMatchingFunction, NoMatchingMethod, Thrown
+from dsl.errors import NoFunctionRegistered, NoMatchingFunction, NoMatchingMethod, NoPropertyFound, Thrown
 from dsl.packages import Version
 from dsl.runtime.classes import Method, MuranoClass, Property
 from dsl.runtime.objects import MuranoObject, object_of
@@ -38,20 +38,42 @@ def read(program: Program, receiver: Any, name: str) -> tuple[bool, Any]:
         if isinstance(receiver, kind):
             reader = table.get(name)
             if reader is None:
-                raise NoMatchingFunction(f'No function "#property#{name}" matches supplied arguments')
+                if name in NAMES:
+                    raise NoMatchingFunction(f'No function "#property#{name}" matches supplied arguments')
+                raise NoFunctionRegistered(f'Unknown function "#property#{name}"')
             return True, reader(program, receiver)
     return False, None
 
 
 def method(program: Program, cls: MuranoClass, receiver: Any, name: str) -> Callable[..., Any] | None:
     """`receiver.name(...)` where the receiver is a reflection object."""
-    if isinstance(receiver, Property) and name == "getValue":
-        return lambda target: _get_value(program, cls, receiver, target)
-    if isinstance(receiver, Property) and name == "setValue":
-        return lambda target, value: _set_value(program, cls, receiver, target, value)
+    if isinstance(receiver, Property) and name in ("getValue", "setValue"):
+        count = 1 if name == "getValue" else 2
+
+        def access(*arguments: Any) -> Any:
+            if len(arguments) != count or not _is_target(arguments[0]):
+                raise _mismatch(receiver, name)
+            reach = _get_value if count == 1 else _set_value
+            return reach(program, cls, receiver, *arguments)
+
+        return access
     if isinstance(receiver, Method) and name == "invoke":
-        return lambda target, *given, **named: _invoke(program, cls, receiver, target, given, named)
+
+        def invoke(*arguments: Any, **named: Any) -> Any:
+            if not arguments or not _is_target(arguments[0]):
+                raise _mismatch(receiver, name)
+            return _invoke(program, cls, receiver, arguments[0], arguments[1:], named)
+
+        return invoke
     return None
+
+
+def _is_target(value: Any) -> bool:
+    return value is None or object_of(value) is not None
+
+
+def _mismatch(receiver: Property | Method, name: str) -> NoMatchingMethod:
+    return NoMatchingMethod(f'No method "{name}" for receiver {receiver} matches supplied arguments')
 
 
 def _target(declared: Property | Method, target: Any, static: bool) -> Any:
@@ -67,10 +89,17 @@ def _target(declared: Property | Method, target: Any, static: bool) -> Any:
 
 
 def _get_value(program: Program, cls: MuranoClass, declared: Property, target: Any) -> Any:
+    _check_static(declared, target)
     return program.getter(cls, declared.name)(_target(declared, target, declared.usage == "Static"))
 
 
+def _check_static(declared: Property, target: Any) -> None:
+    if target is None and declared.usage != "Static":
+        raise NoPropertyFound(f'Property "{declared.name}" is not static: an object is needed')
+
+
 def _set_value(program: Program, cls: MuranoClass, declared: Property, target: Any, value: Any) -> None:
+    _check_static(declared, target)
     program.setter(cls, declared.name)(_target(declared, target, declared.usage == "Static"), value)
 
 

@@ -98,7 +98,7 @@ class Serializer:
         if self.kind == "Mixed":
             header["type"] = cls
         elif self.kind == "Serializable":
-            header["type"] = repr(cls.reference)
+            header["type"] = str(cls.reference)
         header.update(id=object_.id, name=object_.name, metadata=_plain(object_.metadata))
         if object_.is_destroyed:
             header["destroyed"] = True
@@ -145,9 +145,9 @@ class Serializer:
         if isinstance(value, (tuple, list, frozenset)):
             return [self._value(item, holder, by_reference) for item in value]
         if isinstance(value, TypeReference):
-            return value if self.kind != "Serializable" else repr(value)
+            return value if self.kind != "Serializable" else str(value)
         if isinstance(value, MuranoClass):
-            return value if self.kind != "Serializable" else repr(value.reference)
+            return value if self.kind != "Serializable" else str(value.reference)
         if isinstance(value, Version):
             return str(value)
         if isinstance(value, (datetime.datetime, datetime.timedelta, datetime.date)):

@@ -281,7 +281,7 @@ def _template(step: tree.Step, cls: MuranoClass) -> Convert:
         wanted = wanted_for(value, this)
         if context.validating and isinstance(value, dict):
             return value
-        if not isinstance(value, (dict, MuranoObject, View, str)):
+        if not isinstance(value, (dict, MuranoObject, View)):
             message = f"Value {shown(value)} cannot be represented as class {wanted.cls!r}"
             raise ContractViolation(message, f"an object of {wanted.cls}", shown(value))
         paths = excluded(value, this) or ()

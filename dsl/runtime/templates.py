@@ -16,17 +16,25 @@ if TYPE_CHECKING:
     from dsl.runtime.program import Program
 
 
-def make(program: Program, value: Any, this: Any, wanted: Wanted, cls: MuranoClass, excluded: tuple[Any, ...]) -> Any:
-    """The complete description, with `?` holding the type itself. Raises ContractViolation."""
+def make(
+    program: Program,
+    value: Any,
+    this: Any,
+    wanted: Wanted,
+    cls: MuranoClass,
+    excluded: tuple[Any, ...],
+    keep_ids: bool,
+) -> Any:
+    """The complete description, with `?` holding the type itself. Raises ContractViolation.
+
+    `keep_ids`: the description is part of a model, whose ids stay; those in code are replaced.
+    """
     paths = tuple(tuple(str(path).split(".")) for path in excluded)
     found = object_of(value)
-    if isinstance(value, str):
-        found = program.store.get(value)
-        if found is None:
-            raise ContractViolation(f'Object "{value}" is not found in object store')
     if found is None:
         loader = Loader(program, keep_ids=False, dry=True)
         loader.excluded = paths
+        loader.keeps_described_ids = keep_ids
         found = loader.load(value, object_of(this), wanted.default, cls)
     if not wanted.accepts(found.cls, cls):
         raise ContractViolation(

@@ -119,7 +119,7 @@ class Case:
             return _part(self.stored, step["model"])
         if kind == "finalize":
             self.stored = engine.finalize()
-            return _part(self.stored, step["finalize"])
+            return None if self.stored is None else _part(self.stored, step["finalize"])
         if kind == "gc":
             engine.collect()
             return None

@@ -36,6 +36,7 @@ class Engine:
             fixations=fixations,
         )
         self.program: Any = None
+        self.ended = False
 
     def load(self, model: dict[str, Any]) -> Any:
         self.program = self.runtime.load(model)
@@ -61,14 +62,24 @@ class Engine:
     def dump(self) -> dict[str, Any]:
         return self.program.dump()
 
-    def finalize(self) -> dict[str, Any]:
-        return self.program.finalize()
+    def finalize(self) -> dict[str, Any] | None:
+        """The model to store. The record has null for what this engine tells apart: no model, and one that fails."""
+        self.ended = True
+        if self.program.root is None:
+            self.program.finalize()
+            return None
+        try:
+            return self.program.finalize()
+        except errors.Thrown as error:
+            if error.names != ("ValueError",):
+                raise
+            return None  # values that no model can hold
 
     def collect(self) -> None:
         self.program.collect()
 
     def exists(self, object_id: str) -> bool:
-        return self.program.object(object_id) is not None
+        return not self.ended and self.program.object(object_id) is not None
 
     def fixations(self) -> Any:
         return self.program.fixations()
@@ -94,9 +105,15 @@ class Engine:
         """The plain form of an error. Errors that are not MuranoPL's are the engine's own defects: they are raised."""
         if isinstance(error, errors.SyntaxProblem):
             return {"muranopl": False, "names": [error.name], "message": str(error)}
+        if isinstance(error, errors.LimitExceeded) and error.limit == "recursion":
+            return {"muranopl": True, "names": ["RecursionError"], "message": error.message}
         if not isinstance(error, errors.Thrown):
             raise error
-        result: dict[str, Any] = {"muranopl": error.from_code, "names": list(error.names), "message": error.message}
+        result: dict[str, Any] = {
+            "muranopl": error.from_code,
+            "names": list(error.names),
+            "message": plain(error.given),
+        }
         if error.extra:
             result["extra"] = plain(error.extra)
         if isinstance(error.cause, errors.Thrown):
@@ -135,11 +152,10 @@ def plain(value: Any, leaving: bool = True) -> Any:
         return value
     kind = type(value).__name__
     if kind in _OBJECTS:
-        return _object(value.object if kind == "View" else value)
+        return _object(value.object, value.cls) if kind == "View" else _object(value, value.cls)
     if kind in _REFLECTION:
-        return {_REFLECTION[kind]: str(value)}
-    if kind == "MuranoClass":
-        return {"$typeinfo": f"{value.name}/{value.version}@{value.package.name}"}
+        form, text = _REFLECTION[kind]
+        return {form: text(value)}
     if isinstance(value, Version):
         return [plain(part) for part in value] if leaving else {"$version": str(value)}
     if isinstance(value, collections.abc.Mapping):
@@ -159,17 +175,18 @@ def plain(value: Any, leaving: bool = True) -> Any:
 _MISSING = ("murano.dsl.exceptions.NoClassFound", "murano.packages.exceptions.PackageClassLoadError")
 _OBJECTS = ("MuranoObject", "DestroyedObject", "View")
 _REFLECTION = {
-    "TypeReference": "$type",
-    "TypeInfo": "$typeinfo",
-    "MethodInfo": "$method",
-    "PropertyInfo": "$property",
-    "ArgumentInfo": "$argument",
-    "PackageInfo": "$package",
+    "TypeReference": ("$type", str),
+    "MuranoClass": ("$typeinfo", lambda value: str(value.reference)),
+    "Method": ("$method", lambda value: f"{value.cls.name}::{value.name}"),
+    "Property": ("$property", lambda value: f"{value.cls.name}.{value.name}"),
+    "Argument": ("$argument", lambda value: value.name),
+    "LoadedPackage": ("$package", lambda value: f"{value.name}/{value.version}"),
+    "Pattern": ("$native", lambda value: "re.Pattern"),
 }
 
 
-def _object(value: Any) -> dict[str, Any]:
-    described = {"type": value.cls.name, "id": value.id}
+def _object(value: Any, cls: Any) -> dict[str, Any]:
+    described = {"type": cls.name, "id": value.id}
     if value.name is not None:
         described["name"] = value.name
     if type(value).__name__ == "DestroyedObject":
