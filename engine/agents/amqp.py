@@ -343,7 +343,7 @@ class _Correspondence:
             self._troubled = True
             self._consumer = None
             with contextlib.suppress(Exception):  # it is broken already
-                self._connection.collapse() if hasattr(self._connection, "collapse") else self._connection.close()
+                self._connection.collapse()
             time.sleep(REST_SECONDS)
 
 

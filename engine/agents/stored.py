@@ -123,7 +123,8 @@ def withdraw(
         if row is not None and row.state == agents.DONE:
             return dict(row.result or {})
         agent = session.get(agents.Agent, agent_id)
-        reason = "its environment was deleted meanwhile" if agent is None or row is None else why(agent, row)
+    # Outside the transaction: the broker may be asked, and may not answer.
+    reason = "its environment was deleted meanwhile" if agent is None or row is None else why(agent, row)
     raise AgentTimeout(f"agent did not respond within {timeout:g} seconds: {reason}")
 
 
