@@ -142,8 +142,8 @@ def test_a_timeout_says_what_is_known_about_the_agent(new_guest: Any) -> None:
         guest.run({}, timeout=0.1)
     guest.start()
     guest.value("return 1")
-    guest.kill()
-    with pytest.raises(http.AgentTimeout, match=r"last seen \d+ s ago"):
+    guest.kill()  # its poll may still wait in the service, and be given the plan
+    with pytest.raises(http.AgentTimeout, match=r"(last seen|took the plan) \d+ s ago"):
         guest.run({}, timeout=0.1)
 
 
