@@ -17,15 +17,7 @@ ENVIRONMENT_TYPE = "io.murano.Environment"
 NETWORK_TYPES = {"neutron": "io.murano.resources.NeutronNetwork", "nova": "io.murano.resources.NovaNetwork"}
 SANITIZED = "*** SANITIZED ***"
 SECRET_KEYS = ("token", "pass", "trustid")
-HARMLESS_WORDS = (
-    "bypass",
-    "compass",
-    "passage",
-    "passenger",
-    "passive",
-    "passport",
-    "passthrough",
-)  # have a key's word
+HARMLESS_WORDS = ("bypass", "compass", "passage", "passenger", "passive", "passport", "passthrough")
 OWN_COLUMNS = ("id", "version", "tenant_id", "project_id", "created", "updated", "generation", "status", "acquired_by")
 LONGEST = 255  # characters of an id or a type
 TYPE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(/[^@\s]+)?(@[\w.]+)?")
