@@ -39,6 +39,11 @@ METHODS = ("get", "post", "put", "patch", "delete")
 # What any route of version 1 may answer beside what is its own: any body may be too much or of a wrong type, any
 # call may be against the operator's policy, any database may be away.
 SHARED_ERRORS = (400, 401, 403, 406, 413, 415, 500, 503)
+# What any route of version 1 takes and answers by its method: a parameter, status codes, a header of the answer.
+BY_METHOD = {
+    "get": ("if_none_match", (304,), "ETag"),
+    "post": ("idempotency_key", (409, 422), "Idempotent-Replayed"),
+}
 COMPONENTS = ("schemas", "parameters", "headers", "responses", "securitySchemes")
 
 Json = dict[str, Any]
@@ -98,35 +103,35 @@ def _add(whole: Json, area: str, part: Json) -> None:
 def _complete(operation: Json, method: str, path: str, part: Json) -> Json:
     """An operation with everything that goes without saying in its file."""
     names = re.findall(r"\{(\w+)\}", path)
-    named = [{"$ref": f"#/components/parameters/{name}"} for name in names]
+    parameters = [*(_reference("parameters", name) for name in names), *operation.get("parameters", ())]
     codes = {*operation.get("errors", ()), *part.get("errors", SHARED_ERRORS)}
-    if names and "errors" not in part:
-        codes.add(404)
-    shared: list[Json] = []
-    if "errors" not in part and method == "post":
-        shared, codes = [{"$ref": "#/components/parameters/idempotency_key"}], codes | {409, 422}
-    elif "errors" not in part and method == "get" and not _is_stream(operation):
-        shared = [{"$ref": "#/components/parameters/if_none_match"}]
-        codes.add(304)
     responses = {str(code): _with_request_id(answer) for code, answer in operation["responses"].items()}
+    if "errors" not in part:
+        if names:
+            codes.add(404)
+        if method in BY_METHOD and not _is_stream(operation):
+            parameter, more, header = BY_METHOD[method]
+            parameters.append(_reference("parameters", parameter))
+            codes.update(more)
+            if "200" in responses:
+                responses["200"]["headers"][header] = _reference("headers", header.replace("-", ""))
     for code in sorted(codes):
-        name = f"{part.get('error', 'Error') if code >= 400 else 'Answer'}{code}"
-        responses.setdefault(str(code), {"$ref": f"#/components/responses/{name}"})
-    for parameter, header in (("idempotency_key", "Idempotent-Replayed"), ("if_none_match", "ETag")):
-        if "200" in responses and shared == [{"$ref": f"#/components/parameters/{parameter}"}]:
-            responses["200"].setdefault("headers", {})[header] = {
-                "$ref": f"#/components/headers/{header.replace('-', '')}"
-            }
+        kind = part.get("error", "Error") if code >= 400 else "Answer"
+        responses.setdefault(str(code), _reference("responses", f"{kind}{code}"))
     own = {key: value for key, value in operation.items() if key not in ("errors", "parameters", "responses")}
     words = re.findall(r"\w+", path)
     return {
-        "operationId": "_".join([method, *(words[1:] if words[:1] == ["v1"] else words)]) or method,
+        "operationId": "_".join([method, *(words[1:] if words[:1] == ["v1"] else words)]),
         "tags": [part["tag"]["name"]],
         "security": part.get("security", [{"token": []}]),
         **own,
-        "parameters": [*named, *operation.get("parameters", ()), *shared],
+        "parameters": parameters,
         "responses": responses,
     }
+
+
+def _reference(kind: str, name: str) -> Json:
+    return {"$ref": f"#/components/{kind}/{name}"}
 
 
 def _is_stream(operation: Json) -> bool:
@@ -136,5 +141,5 @@ def _is_stream(operation: Json) -> bool:
 def _with_request_id(answer: Json) -> Json:
     if "$ref" in answer:
         return answer
-    reference = {"x-openstack-request-id": {"$ref": "#/components/headers/RequestId"}}
-    return {**answer, "headers": {**reference, **answer.get("headers", {})}}
+    headers = {"x-openstack-request-id": _reference("headers", "RequestId"), **answer.get("headers", {})}
+    return {**answer, "headers": headers}

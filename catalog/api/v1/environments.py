@@ -135,6 +135,7 @@ def last_status(request: Request) -> Any:
     """GET /environments/E/lastStatus: the newest report about each application or anything inside it."""
     with request.database.reading() as session:
         seen = access.view(request, session)
+        request.authorize("show_environment", environment_id=seen.environment.id)
         apps = [app for app in model.applications(seen.model) if model.object_id(app) is not None]
         inner = {model.object_id(app): model.object_ids(app) for app in apps}
         wanted = [found for ids in inner.values() for found in ids]

@@ -18,6 +18,7 @@ def show(request: Request) -> Any:
     path = model.pieces(request.values["path"])
     with request.database.reading() as session:
         seen = access.view(request, session)
+        request.authorize("show_environment", environment_id=seen.environment.id)
         if seen.objects is None:
             return None
         apps = seen.objects.get("services")

@@ -29,6 +29,7 @@ def show(request: Request) -> Any:
     with request.database.reading() as session:
         row = _own(request, session)
         environment = access.environment_of(request, session)
+        request.authorize("show_environment", environment_id=environment.id)
         access.valid(request, session, row, environment)
         return shown(row)
 

@@ -107,7 +107,9 @@ def show_services(request: Request) -> Any:
     """GET /templates/T/services[/path]."""
     path = model.pieces(request.values["path"])
     with request.database.reading() as session:
-        services = _member(request, session).model.get("services")
+        row = _member(request, session)
+        request.authorize("show_env_template", env_template_id=row.id)
+        services = row.model.get("services")
         if services is None:
             return []
         try:
