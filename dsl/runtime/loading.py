@@ -253,17 +253,15 @@ class Loader:
         """Apply again what named objects that came later; now every id must be known."""
         self.final = True
         entries = list(self.by_object.values())
+        context = Context(owned=True, loader=self, collecting=self.collecting)
         for entry in entries:
-            context = Context(owned=True, loader=self, collecting=self.collecting)
             for name, raw in list(entry.pending.items()):
                 declared = entry.object.cls.find_property(name)
                 assert declared is not None
                 self._convert(entry, declared, raw, context)
             entry.pending.clear()
         for entry in entries:
-            context = Context(owned=True, loader=self, collecting=self.collecting)
-            waiting = self._retry(entry, entry.postponed, context)
-            entry.postponed = waiting
+            entry.postponed = self._retry(entry, entry.postponed, context)
         for entry in entries:
             if entry.postponed:
                 self._fail_circle(entry, CircularExpressionDependencies(_circle(entry)))
@@ -299,7 +297,8 @@ class Loader:
 def children_in(value: Any) -> list[MuranoObject]:
     """Objects in a value, through lists and dicts, in order."""
     found: list[MuranoObject] = []
-    if type(value) in _SCALARS:
+    kind = type(value)
+    if kind in _SCALARS or (kind is tuple and _SCALARS.issuperset(map(type, value))):
         return found
     pending = [value]
     while pending:

@@ -36,6 +36,7 @@ class Serializer:
         self.references = references  # whether objects outside of the tree become their ids instead of parts of it
         self.written: set[MuranoObject] = set()
         self._planned: set[MuranoObject] = set()
+        self._saved: dict[MuranoClass, list[tuple[str, bool]]] = {}  # property, whether it holds references only
         self._parts = 0
         self._text = 0
 
@@ -74,9 +75,11 @@ class Serializer:
         cls = object_.cls
         header = self._header(object_)
         values = {}
-        for name in cls.saved_names:
+        saved = self._saved.get(cls)
+        if saved is None:
+            saved = self._saved[cls] = [(name, self._is_reference(cls, name)) for name in cls.saved_names]
+        for name, by_reference in saved:
             if name in object_.values:
-                by_reference = self._is_reference(cls, name)
                 values[name] = self._value(object_.values[name], object_, by_reference)
         if self.kind == "Inline":
             return {cls: values, **header}
