@@ -7,7 +7,6 @@ segment that was read from a compile cache keeps its bytes until then.
 from __future__ import annotations
 
 import ast
-import marshal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import CodeType
@@ -26,16 +25,6 @@ class Parts:
     constants: Mapping[str, object]
     sites: Mapping[str, Site]
     instructions: Mapping[tuple[int, int], str]  # (line, column) -> text
-
-    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        return loaded_parts, (marshal.dumps(self.code), self.constants, self.sites, self.instructions)
-
-
-def loaded_parts(
-    code: bytes, constants: Mapping[str, object], sites: Mapping[str, Site], instructions: Mapping[tuple[int, int], str]
-) -> Parts:
-    """Parts as a compile cache keeps them."""
-    return Parts(marshal.loads(code), constants, sites, instructions)  # noqa: S302  (only from our own cache)
 
 
 class Segment:

@@ -154,8 +154,8 @@ def read_class_file(text: str | bytes, file: str, default_name: str) -> ClassFil
             unnamed = document.location
         try:
             classes[name] = _class(document, namespaces, name)
-        except SyntaxProblem as problem:
-            classes[name] = problem
+        except SyntaxProblem as error:
+            classes[name] = SyntaxProblem(error.problem, error.name)  # without the frames it has passed
     return ClassFile(classes, unnamed is not None)
 
 

@@ -40,7 +40,7 @@ class Package:
         if nameless:
             self.label = self.full_name
             self._files = archives.relabelled(files, self.label)
-        self.declarations: Declarations = Declarations(self)
+        self._class_files: ClassFiles = {}
         self._generated: dict[str, bytes] = {}
         if self.manifest.kind == HEAT:
             self._generated = _generated(self)
@@ -58,6 +58,11 @@ class Package:
     def format_version(self) -> str:
         """The MuranoPL format, 1.0 to 1.4, whose functions the package's code sees."""
         return self.manifest.format_version
+
+    @property
+    def declarations(self) -> Declarations:
+        """Class name -> declaration; files that were read once are not read again."""
+        return Declarations(self, self._class_files)
 
     def declaration(self, class_name: str) -> ClassDeclaration:
         """The declaration of a class. Raises KeyError for a class the package does not have, SyntaxProblem."""
@@ -139,6 +144,10 @@ class Package:
         return f"<Package {self.full_name} {self.version}>"
 
 
+# (file, default name unless it does not matter) -> the file's classes, broken ones included
+ClassFiles = dict[tuple[str, str | None], dict[str, ClassDeclaration | SyntaxProblem]]
+
+
 class Declarations(Mapping[str, ClassDeclaration]):
     """Class name -> declaration, for the classes of the manifest; each file is read once, at the first need.
 
@@ -146,14 +155,14 @@ class Declarations(Mapping[str, ClassDeclaration]):
     a file that is missing or broken.
     """
 
-    def __init__(self, package: Package) -> None:
+    def __init__(self, package: Package, files: ClassFiles) -> None:
         self._package = package
-        self._files: dict[tuple[str, str | None], dict[str, ClassDeclaration | SyntaxProblem]] = {}
+        self._files = files
 
     def __getitem__(self, name: str) -> ClassDeclaration:
         found = self.of_file(self._package.manifest.classes[name], name)[name]
         if isinstance(found, SyntaxProblem):
-            raise found
+            raise SyntaxProblem(found.problem, found.name)  # its own would keep every caller's frames
         return found
 
     def __iter__(self) -> Iterator[str]:

@@ -11,11 +11,9 @@ import contextlib
 import functools
 import hashlib
 import importlib.util
-import io
 import json
 import logging
 import os
-import pickle
 import stat
 import sys
 import tempfile
@@ -24,13 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import dsl.compiler
-from dsl.compiler import ClassCode
-from dsl.compiler.segments import Parts, Segment
+from dsl.compiler import ClassCode, stored
 from dsl.syntax.collection import without_collections
 
 LOG = logging.getLogger(__name__)
 
-_MAGIC = b"muranopl-code-1\n"
+_MAGIC = b"muranopl-code-2\n"
 _DIGEST = hashlib.sha256().digest_size
 _LARGEST = 64 * 2**20  # bytes of one file; a class of 60,000 characters takes half a million
 
@@ -67,7 +64,7 @@ class CodeCache:
             return None
         try:
             with without_collections():
-                return _loaded(content)
+                return stored.loaded(content)
         except Exception as error:  # whatever is in the file, it is only a cache
             LOG.debug("a compiled class in %s can not be used: %r", self.folder, error)
             return None
@@ -76,8 +73,8 @@ class CodeCache:
         """Keep a class. Methods that were not made yet are made. A folder that can not be written to is no error."""
         if not self.usable:
             return
-        content = _dumped(code)
-        path = self._path(key)
+        content = stored.dumped(code)
+        path = Path(self._path(key))
         temporary = ""
         try:
             path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -90,22 +87,28 @@ class CodeCache:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
 
-    def _path(self, key: tuple[object, ...]) -> Path:
-        text = json.dumps([*fingerprint(), *key])
-        name = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-        return self.folder / name[:2] / name[2:]
+    def _path(self, key: tuple[object, ...]) -> str:
+        digest = _beginning(fingerprint()).copy()
+        digest.update(json.dumps(key).encode("utf-8", "surrogatepass"))
+        name = digest.hexdigest()
+        return f"{self.folder}/{name[:2]}/{name[2:]}"
 
-    def _read(self, path: Path) -> bytes | None:
+    def _read(self, path: str) -> memoryview | None:
         try:
             handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError:
             return None
-        with open(handle, "rb", buffering=0) as file:
+        try:
             found = os.fstat(handle)
             if not stat.S_ISREG(found.st_mode) or not _is_ours(found) or found.st_size > _LARGEST:
                 LOG.warning("the compiled class %s is not used: it could have been written by others", path)
                 return None
-            content = file.read()
+            content = memoryview(os.read(handle, found.st_size))
+        except OSError as error:
+            LOG.debug("the compiled class %s can not be read: %s", path, error)
+            return None
+        finally:
+            os.close(handle)
         begin = len(_MAGIC) + _DIGEST
         if content[: len(_MAGIC)] != _MAGIC or hashlib.sha256(content[begin:]).digest() != content[len(_MAGIC) : begin]:
             LOG.debug("the compiled class %s is damaged", path)
@@ -131,59 +134,11 @@ def fingerprint() -> tuple[str, ...]:
     return (digest.hexdigest(), sys.version, importlib.util.MAGIC_NUMBER.hex(), *versions)
 
 
+@functools.lru_cache(maxsize=1)
+def _beginning(fingerprint: tuple[str, ...]) -> Any:
+    """A digest that has seen the fingerprint."""
+    return hashlib.sha256(json.dumps(fingerprint).encode())
+
+
 def _is_ours(found: os.stat_result) -> bool:
     return found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-
-
-def _dumped(code: ClassCode) -> bytes:
-    segments = {name: pickle.dumps(each.parts, pickle.HIGHEST_PROTOCOL) for name, each in code.segments.items()}
-    state = (code.declaration, code.own, segments, code.bodies, code.methods, code.properties)
-    return pickle.dumps(state, pickle.HIGHEST_PROTOCOL)
-
-
-def _loaded(content: bytes) -> ClassCode:
-    declaration, own, segments, bodies, methods, properties = _unpickled(content)
-    lazy = {name: Segment(functools.partial(_parts, each)) for name, each in segments.items()}
-    return ClassCode(declaration, own, lazy, bodies, methods, properties)
-
-
-def _parts(content: bytes) -> Parts:
-    parts = _unpickled(content)
-    assert isinstance(parts, Parts)
-    return parts
-
-
-def _unpickled(content: bytes) -> Any:
-    return _Unpickler(io.BytesIO(content)).load()
-
-
-_ALLOWED: dict[str, frozenset[str]] = {
-    "dsl.compiler.contracts": frozenset(
-        {"Chain", "Computed", "DictContract", "Function", "ListContract", "Literal", "Step"}
-    ),
-    "dsl.compiler.methods": frozenset({"ArgumentCode", "MethodCode", "PropertyCode"}),
-    "dsl.compiler.segments": frozenset({"loaded_parts"}),
-    "dsl.compiler.unit": frozenset({"Site"}),
-    "dsl.functions.values": frozenset({"FrozenDict", "FrozenSet"}),
-    "dsl.packages.declarations": frozenset(
-        {"ArgumentDeclaration", "ClassDeclaration", "MethodDeclaration", "NO_DEFAULT", "PropertyDeclaration"}
-    ),
-    "dsl.packages.namespaces": frozenset({"Namespaces"}),
-    "dsl.syntax.locations": frozenset({"Location"}),
-    "datetime": frozenset({"date", "datetime", "timedelta", "timezone"}),
-}
-
-
-_FOUND: dict[tuple[str, str], Any] = {}
-
-
-class _Unpickler(pickle.Unpickler):
-    """Makes nothing but what a compiled class consists of."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        found = _FOUND.get((module, name))
-        if found is None:
-            if name not in _ALLOWED.get(module, ()):
-                raise pickle.UnpicklingError(f"{module}.{name} is no part of a compiled class")
-            found = _FOUND[module, name] = super().find_class(module, name)
-        return found

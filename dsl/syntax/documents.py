@@ -19,7 +19,7 @@ from dsl.errors import Problem, SyntaxProblem
 from dsl.syntax import expressions
 from dsl.syntax.collection import without_collections
 from dsl.syntax.expressions import Expression
-from dsl.syntax.locations import NOWHERE, Location, Mark, Place, located
+from dsl.syntax.locations import POINT, Location, unpacked
 
 MAX_CHARACTERS = 4_000_000  # of one file; the longest class file in public packages has 60,000
 MAX_NUMBER = 4_000  # characters of one number: 1:59:59:59... takes the square of its length to read
@@ -32,25 +32,25 @@ class Mapping(dict):
 
     __slots__ = ("_places", "file", "place")
 
-    def __init__(self, file: str = "", place: Place = NOWHERE) -> None:
+    def __init__(self, file: str = "", place: int = 0) -> None:
         self.file = file
-        self.place = place
-        self._places: dict[Hashable, tuple[Mark, Mark, Mark, Mark]] = {}  # of each key and its value
+        self.place = place  # packed, as in dsl.syntax.locations
+        self._places: dict[Hashable, int] = {}  # the points where a key and its value begin, packed like a place
 
     @property
     def location(self) -> Location:
         """Where the mapping stands."""
-        return located(self.file, *self.place)
+        return unpacked(self.file, self.place)
 
     def key_location(self, key: Hashable) -> Location:
         """Where `key` stands; the mapping's own place for a key it does not have."""
         found = self._places.get(key)
-        return self.location if found is None else located(self.file, found[0], found[1])
+        return self.location if found is None else _location(self.file, found >> 48, key)
 
     def value_location(self, key: Hashable) -> Location:
         """Where the value of `key` stands; the mapping's own place for a key it does not have."""
         found = self._places.get(key)
-        return self.location if found is None else located(self.file, found[2], found[3])
+        return self.location if found is None else _location(self.file, found & POINT, self[key])
 
 
 class Sequence(list):
@@ -58,19 +58,26 @@ class Sequence(list):
 
     __slots__ = ("_items", "file", "place")
 
-    def __init__(self, file: str = "", place: Place = NOWHERE) -> None:
+    def __init__(self, file: str = "", place: int = 0) -> None:
         self.file = file
         self.place = place
-        self._items: list[Place] = []
+        self._items: list[int] = []  # the points where they begin
 
     @property
     def location(self) -> Location:
         """Where the sequence stands."""
-        return located(self.file, *self.place)
+        return unpacked(self.file, self.place)
 
     def item_location(self, index: int) -> Location:
         """Where the item stands."""
-        return located(self.file, *self._items[index])
+        return _location(self.file, self._items[index], self[index])
+
+
+def _location(file: str, begin: int, value: object) -> Location:
+    """The place of what begins at a point: its own, or one line's for scalars, whose ends nobody looks at."""
+    if isinstance(value, (Mapping, Sequence, Expression)) and value.place >> 48 == begin:
+        return value.location
+    return unpacked(file, begin << 48 | begin + (len(value) if isinstance(value, str) else 0))
 
 
 def load(text: str | bytes, file: str, *, parse_expressions: bool = True) -> list[object]:
@@ -167,92 +174,94 @@ class _Builder:
         outer: list[tuple[Any, ...]] = []  # what the names below were for the collections around the innermost one
         collection: Any = None
         key: object = _NO_KEY
-        key_start, key_end = NOWHERE
-        merges: list[tuple[object, Mark]] | None = None
+        key_begin = begin = 0
+        merges: list[tuple[object, int]] | None = None
         opening: Any = None  # the event that opened the collection
         before = nodes = 0  # nodes of the document so far, with aliases written out: when it was opened, now
         while True:
             event: Any = get_event()
             kind = type(event)
-            start, end = event.start_mark, event.end_mark  # their numbers are looked at when somebody asks for them
+            mark = event.start_mark
+            begin = mark.line << 24 | mark.column
             nodes += 1
             if kind is yaml.ScalarEvent:
                 if event.tag is not None:
-                    value = self._tagged(event)
+                    value = self._tagged(event, begin)
                 else:
                     value = event.value
                     if event.implicit[0]:
                         meaning, value = resolve(value) if len(value) <= _REMEMBERED else resolve.__wrapped__(value)
                         if meaning is _EXPRESSION:
-                            value = Expression(event.value, value, file, (start, end))
+                            mark = event.end_mark
+                            value = Expression(event.value, value, file, begin << 48 | mark.line << 24 | mark.column)
                         elif meaning is not None:
                             is_key = key is _NO_KEY and type(collection) is Mapping
-                            value = self._special(event.value, meaning, value, start, is_key)
+                            value = self._special(event.value, meaning, value, begin, is_key)
                 if event.anchor is not None:
                     self._anchors[event.anchor] = (value, 1)
             elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
                 if len(outer) >= MAX_DEPTH:
-                    raise self._problem(start, f"collections are nested more than {MAX_DEPTH} levels deep")
-                outer.append((collection, key, key_start, key_end, merges, opening, before))
-                collection = Mapping(file) if kind is yaml.MappingStartEvent else Sequence(file)
+                    raise self._problem(begin, f"collections are nested more than {MAX_DEPTH} levels deep")
+                outer.append((collection, key, key_begin, merges, opening, before))
+                collection = Mapping(file, begin) if kind is yaml.MappingStartEvent else Sequence(file, begin)
                 key, merges, opening, before = _NO_KEY, None, event, nodes
                 if event.tag is not None:
-                    self._check_tag(event.tag, kind is yaml.MappingStartEvent, start)
+                    self._check_tag(event.tag, kind is yaml.MappingStartEvent, begin)
                 if event.anchor is not None:
                     self._anchors[event.anchor] = (_EXPRESSION, 0)  # an alias inside it would be recursive
                 continue
             elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
                 nodes -= 1
-                value, start = collection, opening.start_mark
-                value.place = (start, end)
+                value, end, begin = collection, begin, collection.place  # the end is no longer than a point
+                value.place = begin << 48 | end
                 if merges is not None:
                     value = self._merged(value, merges)
                 if opening.tag is not None:
-                    value = self._as_tagged(value, opening.tag, start)
+                    value = self._as_tagged(value, opening.tag, begin)
                 if opening.anchor is not None:
                     self._anchors[opening.anchor] = (value, nodes - before + 1)
-                collection, key, key_start, key_end, merges, opening, before = outer.pop()
+                collection, key, key_begin, merges, opening, before = outer.pop()
             elif kind is yaml.AliasEvent:
-                value, weight = self._alias(event.anchor, start)
+                value, weight = self._alias(event.anchor, begin)
                 nodes += weight - 1
             else:  # the document's end
                 return value
             if nodes > MAX_NODES:
-                raise self._problem(start, f"the document amounts to more than {MAX_NODES} nodes")
+                raise self._problem(begin, f"the document amounts to more than {MAX_NODES} nodes")
             if type(collection) is Mapping:
                 if key is _NO_KEY:
                     if isinstance(value, (dict, list, set)):
-                        raise self._problem(start, "a mapping's key must be a scalar or an expression")
-                    key, key_start, key_end = value, start, end
+                        raise self._problem(begin, "a mapping's key must be a scalar or an expression")
+                    key, key_begin = value, begin
                 elif key is _MERGE:
                     key = _NO_KEY
-                    merges = [*(merges or ()), (value, start)]
+                    merges = [*(merges or ()), (value, begin)]
                 else:
                     collection[key] = value
-                    collection._places[key] = (key_start, key_end, start, end)
+                    collection._places[key] = key_begin << 48 | begin
                     key = _NO_KEY
             elif collection is not None:
                 collection.append(value)
-                collection._items.append((start, end))
+                collection._items.append(begin)
 
-    def _as_tagged(self, collection: Mapping | Sequence, tag: str, start: Mark) -> object:
+    def _as_tagged(self, collection: Mapping | Sequence, tag: str, begin: int) -> object:
         if tag == "tag:yaml.org,2002:set":
             return set(collection)
         if tag in _PAIR_LISTS:
             if not all(isinstance(item, dict) and len(item) == 1 for item in collection):
-                raise self._problem(start, "each item of an ordered mapping must be one `key: value`")
+                raise self._problem(begin, "each item of an ordered mapping must be one `key: value`")
             pairs = [next(iter(item.items())) for item in collection]
             return pairs
         return collection
 
-    def _merged(self, own: Mapping, merges: list[tuple[object, Mark]]) -> Mapping:
+    def _merged(self, own: Mapping, merges: list[tuple[object, int]]) -> Mapping:
         """Own keys win over merged ones, an earlier merged mapping over a later one."""
         sources: list[Mapping] = []
-        for value, start in merges:
+        for value, begin in merges:
             parts = value if isinstance(value, Sequence) else [value]
             for part in reversed(parts):
                 if not isinstance(part, Mapping):
-                    raise self._problem(start, "`<<` merges a mapping or a list of mappings")
+                    raise self._problem(begin, "`<<` merges a mapping or a list of mappings")
                 sources.append(part)
         result = Mapping(own.file, own.place)
         for source in [*sources, own]:
@@ -260,45 +269,46 @@ class _Builder:
             result._places.update(source._places)
         return result
 
-    def _alias(self, anchor: str, start: Mark) -> tuple[object, int]:
+    def _alias(self, anchor: str, begin: int) -> tuple[object, int]:
         if anchor not in self._anchors:
-            raise self._problem(start, f"the anchor `&{anchor}` of this alias is not defined above it")
+            raise self._problem(begin, f"the anchor `&{anchor}` of this alias is not defined above it")
         value, weight = self._anchors[anchor]
         if value is _EXPRESSION:
-            raise self._problem(start, f"the alias `*{anchor}` stands inside what it refers to")
+            raise self._problem(begin, f"the alias `*{anchor}` stands inside what it refers to")
         return value, weight
 
-    def _special(self, text: str, meaning: object, reason: Any, start: Mark, is_key: bool) -> object:
+    def _special(self, text: str, meaning: object, reason: Any, begin: int, is_key: bool) -> object:
         """A plain scalar that has no value of its own."""
         if meaning is _MERGE and is_key:
             return _MERGE
         if text == "=" and is_key:
             return "="
-        raise self._problem(start, f"`{text[:80]}` is not valid here: {reason}")
+        raise self._problem(begin, f"`{text[:80]}` is not valid here: {reason}")
 
-    def _tagged(self, event: Any) -> object:
-        tag, start, end = event.tag, event.start_mark, event.end_mark
+    def _tagged(self, event: Any, begin: int) -> object:
+        tag, end = event.tag, event.end_mark
         if tag == "!" or tag == "tag:yaml.org,2002:str":
             return event.value
         if tag == "!yaql":
-            source = self._text[start.index : end.index]
+            source = self._text[event.start_mark.index : end.index]
             indent = source.find(event.value) if "\n" not in source else -1
-            place = (start, end)
+            place = begin << 48 | end.line << 24 | end.column
             return expressions.parse_expression(event.value, self._file, place, indent if indent >= 0 else None)
         try:
             return _construct(tag, event.value)
         except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-            raise self._problem(start, f"`{event.value[:80]}` can not be read as {_tag_name(tag)}") from error
+            raise self._problem(begin, f"`{event.value[:80]}` can not be read as {_tag_name(tag)}") from error
 
-    def _check_tag(self, tag: str, mapping: bool, start: Mark) -> None:
+    def _check_tag(self, tag: str, mapping: bool, begin: int) -> None:
         if tag == "!":
             return
         if tag not in (_MAPPING_TAGS if mapping else _SEQUENCE_TAGS):
             what = "mapping" if mapping else "list"
-            raise self._problem(start, f"the tag {_tag_name(tag)} is not allowed on a {what}")
+            raise self._problem(begin, f"the tag {_tag_name(tag)} is not allowed on a {what}")
 
-    def _problem(self, start: Mark, message: str) -> SyntaxProblem:
-        return SyntaxProblem(Problem(self._file, start.line + 1, start.column + 1, message))
+    def _problem(self, begin: int, message: str) -> SyntaxProblem:
+        found = unpacked(self._file, begin << 48)
+        return SyntaxProblem(Problem(found.file, found.line, found.column, message))
 
 
 _PAIR_LISTS = ("tag:yaml.org,2002:omap", "tag:yaml.org,2002:pairs")

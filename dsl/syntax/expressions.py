@@ -18,7 +18,7 @@ from yaql.language import factory as yaql_factory
 
 from dsl.errors import Problem, SyntaxProblem
 from dsl.syntax import quick
-from dsl.syntax.locations import NOWHERE, Location, Place, located
+from dsl.syntax.locations import Location, unpacked
 
 _GRAMMAR = "yaql.language.exceptions.YaqlGrammarException"
 _LEXICAL = "yaql.language.exceptions.YaqlLexicalException"
@@ -29,18 +29,18 @@ MAX_NESTING = 200  # brackets and operators inside each other; deeper trees woul
 class Expression:
     """One expression of a package. Equal only to itself, so that two equal texts can be two keys of one mapping."""
 
-    __slots__ = ("_file", "_place", "text", "tree")
+    __slots__ = ("_file", "place", "text", "tree")
 
-    def __init__(self, text: str, tree: yaql_tree.Expression, file: str, place: Place) -> None:
+    def __init__(self, text: str, tree: yaql_tree.Expression, file: str, place: int) -> None:
         self.text = text
         self.tree = tree
         self._file = file
-        self._place = place
+        self.place = place  # packed, as in dsl.syntax.locations
 
     @property
     def location(self) -> Location:
         """Where the expression stands."""
-        return located(self._file, *self._place)
+        return unpacked(self._file, self.place)
 
     def __repr__(self) -> str:
         return f"Expression({self.text!r})"
@@ -82,15 +82,15 @@ def parse_if_any(text: str) -> yaql_tree.Expression | None:
         return None
 
 
-def parse_expression(text: str, file: str, place: Place = NOWHERE, indent: int | None = None) -> Expression:
-    """Parse a text standing at a place of a file. Raises SyntaxProblem.
+def parse_expression(text: str, file: str, place: int = 0, indent: int | None = None) -> Expression:
+    """Parse a text standing at a packed place of a file. Raises SyntaxProblem.
 
     `indent` is the number of columns from that place to the text's first character, if the text stands there as it is.
     """
     try:
         return Expression(text, parse(text), file, place)
     except ExpressionError as error:
-        location = located(file, *place)
+        location = unpacked(file, place)
         inside = 0 if indent is None or error.position is None else indent + error.position
         raise SyntaxProblem(
             Problem(

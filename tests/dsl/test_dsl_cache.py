@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import dsl
+from dsl.compiler import stored
 from dsl.packages import Package
 from dsl.packages.archives import MemoryFiles
 from dsl.runtime import cache, sources
@@ -127,17 +128,64 @@ def test_a_damaged_file_is_made_again(
     assert compilations.count("t.Main") == 2
 
 
-def test_a_file_with_a_right_checksum_makes_nothing_but_parts_of_classes(tmp_path: Path) -> None:
-    class Hostile:
-        def __reduce__(self) -> tuple[object, ...]:
-            return os.mkdir, (str(tmp_path / "owned"),)
+class Hostile:
+    """What a pickle would make of itself."""
 
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.folder),)
+
+
+def test_a_file_with_a_right_checksum_makes_nothing_but_parts_of_classes(tmp_path: Path) -> None:
     answer(tmp_path)
-    content = pickle.dumps(Hostile())
+    content = pickle.dumps(Hostile(tmp_path / "owned"))
     for path in entries(tmp_path):
         path.write_bytes(cache._MAGIC + cache.hashlib.sha256(content).digest() + content)
     assert answer(tmp_path) == 42
     assert not (tmp_path / "owned").exists()
+
+
+def test_constants_and_contracts_are_values_and_nothing_else(tmp_path: Path) -> None:
+    for content in (b"P" + pickle.dumps(Hostile(tmp_path / "owned")), b"P" + pickle.dumps(print)):
+        with pytest.raises(pickle.UnpicklingError, match="no part of a compiled class"):
+            stored._contract(content)
+    assert not (tmp_path / "owned").exists()
+
+
+CONTRACTS = """
+Name: t.Main
+Properties:
+  a: {Contract: !yaql "$.string().notNull().check(len($) > 1, no)"}
+  b: {Contract: [$.int(), true, 1, 1.0, 2, 3]}
+  c: {Contract: {k: 2020-01-01, $.string(): [$.class(t.Main)], l: null}}
+  d: {Contract: $.int() or 5, Default: {x: [2020-01-01, !!set {1, 2}]}}
+  e: {Contract: {}, Usage: Static, Default: null, Meta: [t.M, {t.N: {x: 1}}]}
+Methods:
+  run:
+    Arguments:
+      - a: {Contract: !yaql "$.template(t.Main, excludeProperties => [x])"}
+      - b: {Contract: $, Usage: KwArgs}
+    Body: {Return: $a}
+"""
+
+
+def test_a_class_is_the_same_after_it_was_bytes() -> None:
+    (declaration,) = dsl.packages.read_declarations(CONTRACTS, "Main.yaml", "t.Main")
+    signatures = sources.Signatures(dsl.functions.table("1.4"), frozenset(), False)
+    code = sources.compile_class(declaration, signatures)
+    again = stored.loaded(memoryview(stored.dumped(code)))
+    assert {name: repr(each.contract) for name, each in again.properties.items()} == {
+        name: repr(each.contract) for name, each in code.properties.items()
+    }
+    assert repr(again.declaration) == repr(code.declaration)
+    assert repr(again.methods) == repr(code.methods)
+    for ours, theirs in zip(again.all_parts(), code.all_parts(), strict=True):
+        assert ours.code == theirs.code
+        assert repr((ours.sites, ours.constants, ours.instructions)) == repr(
+            (dict(theirs.sites), dict(theirs.constants), dict(theirs.instructions))
+        )
 
 
 def test_a_folder_that_others_can_write_to_is_not_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -185,7 +233,7 @@ def test_writers_at_the_same_time_leave_one_whole_file(tmp_path: Path, compilati
     answer(tmp_path)
     (path,) = [each for each in entries(tmp_path) if b"Main" in each.read_bytes()]
     kept = cache.CodeCache(tmp_path)
-    code = cache._loaded(path.read_bytes()[len(cache._MAGIC) + cache._DIGEST :])
+    code = stored.loaded(memoryview(path.read_bytes())[len(cache._MAGIC) + cache._DIGEST :])
     writers = [threading.Thread(target=lambda: [kept.put(("same",), code) for _ in range(20)]) for _ in range(4)]
     for writer in writers:
         writer.start()
@@ -215,7 +263,6 @@ def test_the_environment_names_the_folder(tmp_path: Path, monkeypatch: pytest.Mo
         "[word]",
         "[{While: 1, Do: []}]",
         "[{For: $i, In: $x, Do: []}]",
-        "{Repeat: 1, Do: " * 25 + "[]" + "}" * 25,
     ],
 )
 def test_what_is_wrong_in_a_body_is_found_though_the_method_is_never_called(tmp_path: Path, body: str) -> None:

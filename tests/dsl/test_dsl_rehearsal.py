@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import dsl
 from dsl import functions
 from dsl.compiler import ClassCode, compile_class
 from dsl.compiler.rehearsal import is_plainly_right
@@ -35,37 +34,35 @@ def body_of(body: object) -> object:
 
 
 VALUES: st.SearchStrategy[Any] = st.sampled_from(["~$x + 1", "~f($)", "text", 1, None, [], {"a": ["~$x"]}, "~$.p"])
-KEYS = st.sampled_from(
-    [
-        "If",
-        "Then",
-        "Else",
-        "For",
-        "In",
-        "Do",
-        "While",
-        "Repeat",
-        "Return",
-        "Break",
-        "Continue",
-        "Match",
-        "Value",
-        "Default",
-        "Switch",
-        "Parallel",
-        "Limit",
-        "Try",
-        "Catch",
-        "Finally",
-        "Throw",
-        "Message",
-        "Rethrow",
-        "Nothing",
-        "~$x",
-        "~$.p",
-        "~$.f()",
-    ]
-)
+CONSTRUCTS = [
+    "If",
+    "Then",
+    "Else",
+    "For",
+    "In",
+    "Do",
+    "While",
+    "Repeat",
+    "Return",
+    "Break",
+    "Continue",
+    "Match",
+    "Value",
+]
+CONSTRUCTS += [
+    "Default",
+    "Switch",
+    "Parallel",
+    "Limit",
+    "Try",
+    "Catch",
+    "Finally",
+    "Throw",
+    "Message",
+    "Rethrow",
+    "Nothing",
+]
+KEYS = st.sampled_from([*CONSTRUCTS, "~$x", "~$.p", "~$.f()"])
 
 
 def _larger(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -103,16 +100,12 @@ def test_what_packages_are_made_of_is_plainly_right(body: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("depth", [3, 12, 25])
-def test_loops_as_deep_as_python_has_them_are_found_when_the_class_is_loaded(depth: int) -> None:
+def test_deep_loops_compile_though_their_shape_is_not_plain(depth: int) -> None:
     body: Any = ["~$x"]
     for _ in range(depth):
         body = [{"While": "~$x", "Do": body}]
     assert is_plainly_right(body_of(body)) == (depth <= 10)
-    if depth > 20:
-        with pytest.raises(dsl.SyntaxProblem, match="nested"):
-            code_of(body)
-    else:
-        code_of(body).all_parts()
+    code_of(body).all_parts()
 
 
 def test_branches_inside_branches_are_made_when_the_class_is_loaded() -> None:
