@@ -10,7 +10,7 @@ PORT ?= 8082
 NPM_FLAGS := --silent --no-audit --no-fund --ignore-scripts
 EXTRAS ?= test,lint,postgresql,mysql
 
-.PHONY: setup demo test contract coverage lint types bench clean
+.PHONY: setup demo test contract coverage lint types chaos clients databases bench clean
 
 setup: $(VENV)/.installed dashboard/node_modules/.installed
 
@@ -56,6 +56,18 @@ lint: setup
 types: setup dashboard/node_modules/typescript
 	$(BIN)/mypy
 	cd dashboard && PATH="$$PATH:$(CURDIR)/$(BIN)" npm run --silent types
+
+chaos: setup
+	@$(BIN)/python -m pytest -m "chaos or not chaos" tests/chaos $(ARGS)
+	@$(BIN)/python tests/chaos/soak.py --kills $(or $(KILLS),1000)
+
+# Installs the clients and a Keystone from the package registry, into var/clients, once.
+clients: setup
+	@$(BIN)/python -m pytest -m clients -n 2 --dist loadfile $(ARGS)
+
+databases: setup
+	@for kind in postgresql mariadb; do echo "== $$kind"; \
+		CHANDLERY_TEST_DATABASE=$$kind $(BIN)/python -m pytest -n 2 tests/catalog $(ARGS) || exit 1; done
 
 bench: setup
 	@for b in benchmarks/*/run.py; do echo "== $$b"; $(BIN)/python $$b; done

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from catalog.db.base import Database
+from catalog.db.tables import METADATA
+
 SERVERS = {
     "postgresql": os.environ.get("CHANDLERY_TEST_POSTGRESQL", "postgresql+psycopg://postgres@127.0.0.1:5432/test"),
     "mariadb": os.environ.get("CHANDLERY_TEST_MARIADB", "mysql+pymysql://root@127.0.0.1:3306/test"),
@@ -37,3 +40,17 @@ def empty(kind: str, folder: Path) -> Iterator[str]:
         force = " WITH (FORCE)" if kind == "postgresql" else ""
         connection.exec_driver_sql(f"DROP DATABASE {name}{force}")
     engine.dispose()
+
+
+def refill(url: str, like: str) -> None:
+    """Leaves in a database exactly the rows that another one with the same tables has."""
+    target, source = Database(url), Database(like)
+    with source.reading() as read, target.transaction() as session:
+        for table in reversed(METADATA.sorted_tables):
+            session.execute(sa.delete(table))
+        for table in METADATA.sorted_tables:
+            rows = [dict(row) for row in read.execute(sa.select(table)).mappings()]
+            if rows:
+                session.execute(sa.insert(table), rows)
+    for each in (target, source):
+        each.dispose()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import catalog_databases
 import pytest
 from catalog_cloud import CORE, Accounts, Cloud, add_accounts, archive_of, cloud_of
 
 from catalog import config, packages, service
-from catalog.db import categories
+from catalog.db import categories, migrations
 from catalog.db.base import Database
 
 
@@ -34,15 +36,35 @@ def furnished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Accounts]
     return path, accounts
 
 
+@pytest.fixture(scope="session")
+def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str | None]:
+    """The database on the server that `CHANDLERY_TEST_DATABASE` names (postgresql, mariadb); None for SQLite."""
+    kind = os.environ.get("CHANDLERY_TEST_DATABASE", "sqlite")
+    if kind == "sqlite":
+        yield None
+        return
+    with catalog_databases.empty(kind, tmp_path_factory.mktemp("server")) as url:
+        migrations.upgrade(url)
+        yield url
+
+
 @pytest.fixture
-def cloud(tmp_path: Path, overrides: dict[str, dict[str, Any]], furnished: tuple[Path, Accounts]) -> Iterator[Cloud]:
-    path, accounts = furnished
-    shutil.copy(path, tmp_path / "catalog.sqlite")
-    options = {"database": {"connection": f"sqlite:///{tmp_path}/catalog.sqlite"}, **overrides}
-    conf = config.load(overrides=options)
+def database_url(tmp_path: Path, furnished: tuple[Path, Accounts], server_url: str | None) -> str:
+    """The URL of a database with what `furnished` has, and nothing else."""
+    path, _accounts = furnished
+    if server_url is None:
+        shutil.copy(path, tmp_path / "catalog.sqlite")
+        return f"sqlite:///{tmp_path}/catalog.sqlite"
+    catalog_databases.refill(server_url, f"sqlite:///{path}")
+    return server_url
+
+
+@pytest.fixture
+def cloud(overrides: dict[str, dict[str, Any]], furnished: tuple[Path, Accounts], database_url: str) -> Iterator[Cloud]:
+    conf = config.load(overrides={"database": {"connection": database_url}, **overrides})
     database = Database(conf.database.connection)
     app = service.create_app(conf, database=database)
-    yield cloud_of(app, database, accounts)
+    yield cloud_of(app, database, furnished[1])
     app.close()
 
 
