@@ -48,15 +48,22 @@ OPTIONS = (
 def transport(conf: cfg.ConfigOpts) -> Any:
     """A connection, made when first used, to the broker of `[messaging] transport_url`."""
     _register_strays(conf)
-    return oslo_messaging.get_rpc_transport(conf, url=conf.messaging.transport_url)
+    found = oslo_messaging.get_rpc_transport(conf, url=conf.messaging.transport_url)
+    with contextlib.suppress(cfg.NoSuchOptError, cfg.NoSuchGroupError):  # another driver
+        # Before the first connection: replicated queues, unless the configuration says otherwise.
+        conf.set_default("rabbit_quorum_queue", True, group="oslo_messaging_rabbit")
+    return found
 
 
-def notification_transport(conf: cfg.ConfigOpts, url: str | None) -> Any:
-    """A connection for audit events, to a broker of their own or the one of `[messaging] transport_url`."""
+def notification_transport(conf: cfg.ConfigOpts, url: str | None, exchange: str | None = None) -> Any:
+    """A connection for events, to a broker of their own or the one of `[messaging] transport_url`.
+
+    `exchange` is the one of `[audit]` where none is given.
+    """
     _register_strays(conf)
     if "control_exchange" not in conf:  # the library makes it known with the first transport only
         oslo_messaging.get_notification_transport(conf, url="fake://").cleanup()
-    conf.set_override("control_exchange", conf.audit.exchange)
+    conf.set_override("control_exchange", exchange or conf.audit.exchange)
     return oslo_messaging.get_notification_transport(conf, url=url or conf.messaging.transport_url)
 
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 
 from catalog.db import base, deployments, environments, sessions, statuses
-from engine import models
+from engine import models, notices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +45,10 @@ class Ending:
         return {"result": {"message": first.message, "details": first.details}, "isException": True}
 
 
-def close(session: orm.Session, deployment_id: str, ending: Ending) -> None:
-    """Writes the ending. The caller holds the lease in this transaction. An environment that is gone stays gone."""
+def close(session: orm.Session, deployment_id: str, ending: Ending, *, told: bool = False) -> None:
+    """Writes the ending, and with `told` a notice of it for other services. The caller holds the lease in this
+    transaction. An environment that is gone stays gone.
+    """
     deployment = session.get_one(deployments.Deployment, deployment_id)
     environments.lock(session, deployment.environment_id)
     environment = environments.get(session, deployment.environment_id)
@@ -64,6 +66,9 @@ def close(session: orm.Session, deployment_id: str, ending: Ending) -> None:
         )
     levels = statuses.levels(session, [deployment_id])[deployment_id]
     failed = ending.failed or levels.get("error", 0) > 0
+    if told:
+        failure = _failure(session, deployment_id, ending) if failed else None
+        notices.ended(session, deployment, environment, failure)
     if deployment.kind == "delete" and not failed:
         session.delete(environment)
         return
@@ -79,6 +84,16 @@ def close(session: orm.Session, deployment_id: str, ending: Ending) -> None:
     deployment.owner = None
     deployment.lease_expires = None
     session.flush()
+
+
+def _failure(session: orm.Session, deployment_id: str, ending: Ending) -> str:
+    """Why the deployment failed: what the engine has to complain about, else the first error the package reported."""
+    if ending.complaints:
+        return ending.complaints[0].message
+    return next(
+        (row.text for row in statuses.of_deployment(session, deployment_id) if row.level == "error"),
+        "an error was reported",
+    )
 
 
 def _model_to_keep(deployment: deployments.Deployment, ending: Ending) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 from oslo_config import cfg
 
 from catalog import broker
+from engine import notices
 
 DATABASE = (
     cfg.StrOpt(
@@ -90,6 +91,7 @@ GROUPS: Mapping[str | None, Sequence[cfg.Opt]] = {
     "networking": NETWORKING,
     "heat": HEAT,
     "rabbitmq": RABBITMQ,
+    "notifications": notices.OPTIONS,
 }
 
 READABLE = (None, "engine", "networking", "heat", "rabbitmq")  # groups that `config()` of the core library may read ...

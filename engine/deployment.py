@@ -38,6 +38,7 @@ class EngineSettings:
     drain: float = 20.0  # seconds an effect in flight gets when the worker stops
     options: Mapping[tuple[str | None, str], Any] = field(default_factory=dict)  # what `config(group, name)` answers
     stack_tags: tuple[str, ...] = ("murano",)
+    notices: bool = False  # whether other services are told what becomes of environments
 
 
 class Deployments:
@@ -70,9 +71,10 @@ class Deployments:
         def close(session: Any) -> None:
             if journal is not None:
                 journal.flush(session)
-            closing.close(session, row.id, ending)
+            closing.close(session, row.id, ending, told=self._settings.notices)
 
         held.write(close)
+        held.end()
         LOG.info("deployment %s: finished", row.id)
         if row.kind == "delete" and not ending.failed:
             self._forget_agents(held, row)

@@ -1,7 +1,7 @@
 """The right to run one deployment, and the only door through which its worker writes to the database.
 
 A lease has an owner, an expiry and a fencing number (docs/architecture.md, "durable execution"). Every write renews it
-and locks the deployment's row in the same transaction, so a worker that lost it writes nothing. A thread renews it
+and locks the deployment's row in the same transaction, so a worker that lost it writes nothing. A heartbeat renews it
 when nothing was written for a while, and learns of cancellation. What ends the program is raised as `dsl.Interrupted`.
 """
 
@@ -18,7 +18,7 @@ from sqlalchemy import orm
 
 import dsl
 from catalog.db import base, deployments
-from engine import outages
+from engine import outages, renewal
 
 LOG = logging.getLogger(__name__)
 
@@ -52,6 +52,7 @@ class Lease:
         *,
         seconds: float,
         draining: threading.Event | None = None,
+        heartbeat: renewal.Heartbeat | None = None,
     ) -> None:
         self.database = database
         self.deployment_id = deployment_id
@@ -65,15 +66,19 @@ class Lease:
         self._watchers: set[Callable[[], None]] = set()
         self._mutex = threading.Lock()
         self._ended = threading.Event()
-        self._renewal = threading.Thread(target=self._renew, name=f"lease-{deployment_id}", daemon=True)
+        self._heartbeat = heartbeat or heart_of(database, owner, seconds)
 
     def __enter__(self) -> Lease:
-        self._renewal.start()
+        self._heartbeat.add(self)
         return self
 
     def __exit__(self, *_exception: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Renews it no more: the deployment has ended, or was left."""
         self._ended.set()
-        self._renewal.join()
+        self._heartbeat.remove(self)
 
     def write(self, work: Callable[[orm.Session], Result]) -> Result:
         """Runs `work` in a transaction that is committed only while the lease is held; outages are waited out.
@@ -121,10 +126,26 @@ class Lease:
             raise self._interruption
         if self.draining.is_set():
             raise Draining(f"deployment {self.deployment_id}: the worker stops")
-        if _clock() - self._renewed >= self.seconds:
+        if self.age() >= self.seconds:
             self.write(lambda _session: None)
             if self._interruption is not None:
                 raise self._interruption
+
+    def age(self) -> float:
+        """Seconds since it was renewed."""
+        return _clock() - self._renewed
+
+    def renewed(self, state: str | None, age: float) -> None:
+        """The heartbeat renewed it `age` seconds ago and found the deployment in this state, None: held by another."""
+        if self._ended.is_set():
+            return
+        if state is None:
+            lost = LeaseLost(f"deployment {self.deployment_id}: the lease with fence {self.fence} is lost")
+            LOG.warning("%s", lost)
+            self.interrupt(lost)
+            return
+        self._renewed = max(self._renewed, _clock() - age)
+        self._saw(state)
 
     @property
     def interruption(self) -> dsl.Interrupted | None:
@@ -155,20 +176,6 @@ class Lease:
             with self._mutex:
                 self._watchers.discard(on_interruption)
 
-    def _renew(self) -> None:
-        pause = self.seconds / RENEWALS
-        while not self._ended.wait(max(0.0, self._renewed + pause - _clock())):
-            if _clock() - self._renewed < pause:  # something was written meanwhile, which is as good
-                continue
-            try:
-                self.write(lambda _session: None)
-            except dsl.Interrupted as interruption:
-                LOG.warning("%s", interruption)
-                return
-            except Exception:  # a renewal that fails must not end renewals: without them the lease is lost for sure
-                LOG.exception("deployment %s: the lease could not be renewed", self.deployment_id)
-                self._ended.wait(pause)
-
     def _saw(self, state: str) -> None:
         if state == deployments.CANCELLING and not self._ended.is_set():
             self.interrupt(Cancelled("The deployment was cancelled."))
@@ -178,6 +185,11 @@ class Lease:
             raise self._interruption
         if self.draining.wait(seconds):
             raise Draining(f"deployment {self.deployment_id}: the worker stops during a database outage")
+
+
+def heart_of(database: base.Database, owner: str, seconds: float) -> renewal.Heartbeat:
+    """The heartbeat of a worker whose leases last so long."""
+    return renewal.Heartbeat(database, owner, seconds=seconds, pause=seconds / RENEWALS, clock=_clock)
 
 
 def _clock() -> float:

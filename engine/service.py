@@ -18,7 +18,7 @@ from typing import Any
 from oslo_config import cfg
 
 from catalog.db import base, content_stores, deployments
-from engine import check, config, deployment, packages, rpc, system, worker
+from engine import check, config, deployment, notices, packages, rpc, system, worker
 
 LOG = logging.getLogger(__name__)
 
@@ -48,7 +48,9 @@ class EngineService:
             drain=conf.engine.drain,
             options={**config.readable(conf), **(options or {})},
             stack_tags=tuple(tag.strip() for tag in conf.heat.stack_tags.split(",") if tag.strip()),
+            notices=conf.notifications.driver != notices.OFF,
         )
+        self._crier = notices.Crier(conf, database)
         self._drain = settings.drain
         natives = system.natives()
         store = packages.PackageStore(database, conf.engine.compile_cache)
@@ -60,6 +62,7 @@ class EngineService:
                 concurrency=conf.engine.engine_workers,
                 poll=conf.engine.poll,
                 lease=conf.engine.lease,
+                notices=settings.notices,
                 project_limit=conf.engine.project_limit,
                 keep_journals=conf.engine.keep_journals * 86400.0,
             ),
@@ -70,6 +73,7 @@ class EngineService:
     def start(self) -> None:
         """Begins to claim and to answer."""
         self._server.start()
+        self._crier.start()
         self.worker.start()
 
     def stop(self) -> None:
@@ -77,6 +81,7 @@ class EngineService:
         self._server.stop()
         self._server.wait()
         self.worker.stop(self._drain + STOP_MARGIN)
+        self._crier.stop()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 import dsl
 from catalog.db import base, deployments, journal
-from engine import outages
-from engine.lease import Lease
+from engine import notices, outages
+from engine.lease import Lease, heart_of
 
 LOG = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ class WorkerSettings:
     concurrency: int = 8  # deployments at a time; they mostly wait for clouds
     poll: float = 2.0  # between two looks for work nobody announced
     lease: float = 6.0  # after a worker's death its deployments wait this long
+    notices: bool = False  # whether other services are told when a deployment begins
     project_limit: int = 0  # deployments of one project that all workers together run at a time; 0: any number
     keep_journals: float = 7 * 86400.0  # after the end of a deployment, for whoever has to find out what happened
 
@@ -53,6 +54,7 @@ class Worker:
         self._run = run
         self._running: dict[str, threading.Thread] = {}
         self._others: dict[str, tuple[tuple[int, float], float]] = {}  # their leases' signs, and since when
+        self._heartbeat = heart_of(database, self.name, self.settings.lease)
         self._mutex = threading.Lock()
         self._wake = threading.Event()
         self._draining = threading.Event()
@@ -150,6 +152,8 @@ class Worker:
                 project_limit=self.settings.project_limit,
                 stale=stale,
             )
+            if fence == 1 and self.settings.notices:
+                notices.begun(session, deployment_id)
         if fence is None:
             return
         LOG.info("deployment %s: claimed by %s with fence %d", deployment_id, self.name, fence)
@@ -160,6 +164,7 @@ class Worker:
             fence,
             seconds=self.settings.lease,
             draining=self._draining,
+            heartbeat=self._heartbeat,
         )
         thread = threading.Thread(target=self._carry, args=(held,), name=f"deployment-{deployment_id}", daemon=True)
         with self._mutex:

@@ -275,6 +275,30 @@ def hold(session: orm.Session, deployment_id: str, owner: str, fence: int, secon
     return session.scalars(sa.select(Deployment.state).where(Deployment.id == deployment_id)).one()
 
 
+def hold_all(session: orm.Session, owner: str, fences: Mapping[str, int], seconds: float) -> dict[str, str | None]:
+    """Renews leases by `{deployment id: fence}`: each deployment's state, None where the lease is lost.
+
+    Rows that another transaction of their holder has locked are left to that, which renews them, too.
+    """
+    mine = sa.and_(
+        Deployment.id.in_(list(fences)), Deployment.owner == owner, Deployment.state.in_((RUNNING, CANCELLING))
+    )
+    free = session.scalars(sa.select(Deployment.id).where(mine).with_for_update(skip_locked=True)).all()
+    if free:
+        session.execute(
+            sa.update(Deployment)
+            .where(Deployment.id.in_(free), Deployment.owner == owner)
+            .values(lease_expires=database_clock() + seconds)
+            .execution_options(synchronize_session=False)
+        )
+    held = {
+        row.id: row.state
+        for row in session.execute(sa.select(Deployment.id, Deployment.fence, Deployment.state).where(mine))
+        if row.fence == fences[row.id]
+    }
+    return {deployment_id: held.get(deployment_id) for deployment_id in fences}
+
+
 def release(session: orm.Session, deployment_id: str, owner: str, fence: int) -> bool:
     """Gives the lease back, the deployment unfinished: any worker may claim it at once. False: it was lost before."""
     changed = session.execute(

@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -24,16 +25,15 @@ def free_port() -> int:
 
 
 class Postgres:
-    """A PostgreSQL cluster in a folder. It does not run as root: the account `postgres` has to be there then."""
+    """A PostgreSQL cluster in a temporary folder. As it does not run as root, root needs the account `postgres`."""
 
-    def __init__(self, folder: pathlib.Path) -> None:
+    def __init__(self) -> None:
         found = sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"), key=lambda path: int(path.split("/")[4]))
-        program = shutil.which("initdb") or (found[-1] if found else None)
+        program = found[-1] if found else shutil.which("initdb")
         if program is None:
             pytest.skip("no PostgreSQL server is installed here")
         self._bin = pathlib.Path(program).parent
-        self._data = folder / "postgresql"
-        self._data.mkdir()
+        self._data = pathlib.Path(tempfile.mkdtemp(prefix="chandlery-postgresql-"))  # where another account may go
         self._options: dict = {"cwd": "/", "check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         if os.geteuid() == 0:
             try:
@@ -41,9 +41,6 @@ class Postgres:
             except KeyError:
                 pytest.skip("PostgreSQL does not run as root, and there is no account `postgres`")
             os.chown(self._data, account.pw_uid, account.pw_gid)
-            for parent in self._data.parents:
-                if os.stat(parent).st_uid == 0 and parent != pathlib.Path("/tmp") and "pytest" in str(parent):
-                    os.chmod(parent, 0o711)
             self._options |= {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
         self.port = free_port()
         self._run("initdb", "-D", self._data, "-U", "postgres", "--auth=trust", "--no-sync")
@@ -64,6 +61,7 @@ class Postgres:
     def close(self) -> None:
         with contextlib.suppress(subprocess.CalledProcessError):
             self.crash()
+        shutil.rmtree(self._data)
 
     def _run(self, program: str, *arguments: object) -> None:
         subprocess.run([self._bin / program, *map(str, arguments)], **self._options)

@@ -50,12 +50,13 @@ class World:
         self.guests = chaos_guests.Guests(database)
         self.heat = chaos_heat.Heat(self.guests.boot, self.guests.halt)
         self.lock = chaos_convoy.lock()
+        self.log = folder / "workers.jsonl"
         self._orders = {
             "database": database.url,
             "heat": self.heat.url,
             "agents": self.guests.url,
             "secret": chaos_guests.SECRET,
-            "log": folder / "workers.jsonl",
+            "log": self.log,
             "lease": 1.0,
             "poll": 0.1,
             **orders,
@@ -151,8 +152,7 @@ class World:
 
     def told(self, what: str | None = None) -> list[dict]:
         """What workers wrote about themselves."""
-        path = self._orders["log"]
-        lines = path.read_text().splitlines() if path.exists() else []
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
         entries = [json.loads(line) for line in lines]
         return [entry for entry in entries if what in (None, entry["what"])]
 

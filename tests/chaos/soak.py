@@ -3,7 +3,7 @@
     python tests/chaos/soak.py --kills 1000 [--seed N] [--database URL] [--lease 6] [--every 0.5]
 
 Prints how long deployments stood still, how soon another worker resumed them, and how many effects were lost or done
-twice (goal: none). Ends with 1 if a goal was missed.
+twice (goal: none). Ends with 1 if a goal was missed. SIGTERM ends the killing early.
 """
 
 from __future__ import annotations
@@ -62,6 +62,10 @@ class Soak:
         self._ids: list[str] = []
         self._open: set[str] = set()
         self._kills: list[tuple[int, float]] = []  # process and time
+        self._told_to_end = False
+        self._wrote: set[int] = set()
+        self._log = world.log
+        self._read = 0  # bytes of the workers' log
         self._began = time.monotonic()
 
     def run(self) -> None:
@@ -71,10 +75,14 @@ class Soak:
         world.guests.mishaps = Mishaps(chosen.seed, 0.05)
         world.heat.takes = 8
         workers = [world.worker(concurrency=chosen.concurrency) for _ in range(chosen.workers)]
-        while len(self._kills) < chosen.kills:
+        signal.signal(signal.SIGTERM, lambda *_: self._enough())
+        while len(self._kills) < chosen.kills and not self._told_to_end:
             self._keep_busy()
             time.sleep(self._random.expovariate(1 / chosen.every))
-            place = self._random.randrange(len(workers))
+            busy = self._busy([worker.pid for worker in workers])
+            if not busy:
+                continue
+            place = self._random.choice(busy)
             self._kills.append((workers[place].pid, time.monotonic()))
             os.kill(workers[place].pid, signal.SIGKILL)
             workers[place].join()
@@ -83,6 +91,10 @@ class Soak:
                 ended = len(self._ids) - len(self._open)
                 print(f"{len(self._kills)} kills, {ended} deployments ended", flush=True)
         world.wait_for_the_end(*self._open, seconds=3600.0)
+
+    def _enough(self) -> None:
+        """SIGTERM: no more kills; what there is ends, and is told."""
+        self._told_to_end = True
 
     def tell(self) -> int:
         world = self._world
@@ -122,6 +134,19 @@ class Soak:
             deployment_id = self._world.submit(self._world.environment(f"soak {len(self._ids)}"))
             self._ids.append(deployment_id)
             self._open.add(deployment_id)
+
+    def _busy(self, pids: list[int]) -> list[int]:
+        """Places of workers that have written something: whoever is killed before that has proved nothing."""
+        with open(self._log, encoding="utf-8") as log:
+            log.seek(self._read)
+            for line in iter(log.readline, ""):
+                if not line.endswith("\n"):
+                    break
+                self._read += len(line.encode())
+                entry = json.loads(line)
+                if entry["what"] == "wrote":
+                    self._wrote.add(entry["pid"])
+        return [place for place, pid in enumerate(pids) if pid in self._wrote]
 
     def _resumptions(self) -> tuple[list[float], list[str]]:
         """Seconds from each kill to the next claim of what the killed worker had; deployments nobody claimed."""
@@ -185,8 +210,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--lease", type=float, default=6.0)
     parser.add_argument("--poll", type=float, default=2.0)
     parser.add_argument("--workers", type=int, default=3)
-    parser.add_argument("--concurrency", type=int, default=4)
-    parser.add_argument("--open", type=int, default=6, help="deployments that are kept going")
+    parser.add_argument("--concurrency", type=int, default=6)
+    parser.add_argument("--open", type=int, default=12, help="deployments that are kept going")
     parser.add_argument("--every", type=float, default=0.5, help="seconds between two kills, on average")
     return parser.parse_args()
 

@@ -34,8 +34,7 @@ def test_a_clock_set_back_does_not_keep_a_dead_workers_deployment_for_an_hour(wo
     dying.join(PATIENCE)
     assert dying.exitcode == -signal.SIGKILL
     clock.write_text(str(-HOUR))
-    world.worker(clock=clock, lease=1.0)
-    world.wait_for_the_end(deployment_id)
+    world.worker(clock=clock, lease=1.0, once=True).join(PATIENCE)
     check_unharmed(world, deployment_id, calm)
 
 

@@ -17,8 +17,8 @@ LONG = 600.0  # a lease that outlasts the outage: the worker that was at it goes
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory):
-    server = chaos_servers.Postgres(tmp_path_factory.mktemp("outage"))
+def postgres():
+    server = chaos_servers.Postgres()
     yield server
     server.close()
 

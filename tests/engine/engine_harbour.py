@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import cache, lru_cache
 
 import dsl
-from catalog.db import base, packages
+from catalog.db import base, contents, packages
 from dsl import packages as dsl_packages
 from engine import deployment, system
 from engine.packages import PackageStore
@@ -101,7 +101,7 @@ def publish_packages(database: base.Database, given: Iterable[dsl_packages.Packa
                     supplier={},
                     require={},
                     digest=package.digest,
-                    archive_digest=packages.store(session, package.archive()),
+                    archive_digest=contents.store(session, package.archive()),
                     class_definitions=[packages.ClassDefinition(name=name) for name in manifest.classes],
                 )
             )
