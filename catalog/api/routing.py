@@ -214,7 +214,8 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 def _check_accept(web: webob.Request, route: Route) -> None:
     accept = web.environ.get("HTTP_ACCEPT")
-    if not accept:
+    named = web.path_info.rpartition("/")[2].rpartition(".")[2]  # the end of a path counts more (spec/api-v1 §1.1)
+    if not accept or f"application/{named}" == route.produces:
         return
     try:
         offers = web.accept.acceptable_offers([route.produces])

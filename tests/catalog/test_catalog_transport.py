@@ -107,6 +107,12 @@ def test_json_is_answered_to_whom_accepts_it(cloud: Cloud, accept: Any, status: 
     cloud.member("GET", "/v1/environments", Accept=accept, status=status)
 
 
+def test_a_path_that_ends_in_json_says_what_is_accepted(cloud: Cloud) -> None:
+    answer = cloud.member("GET", "/v1/environments/nothing.json", Accept="text/html", status=404)
+    assert answer.content_type == "text/html"
+    cloud.member("GET", "/v1/environments/nothing", Accept="text/html", status=406)
+
+
 BODIES: list[tuple[str, str, bytes, str | None, int]] = [
     ("POST", "/v1/environments", b"{", "application/json", 400),
     ("POST", "/v1/environments", b"", "application/json", 400),
