@@ -123,7 +123,7 @@ def loaded(content: memoryview) -> ClassCode:
             location=_location(place),
         )
         methods[name] = _made(MethodCode, declaration=method, arguments=arguments, entry=entry, body=body)
-        segments[name] = Segment(functools.partial(_parts, pieces[begin:end]))
+        segments[name] = Segment(functools.partial(_piece, pieces, begin, end))
     name, prefixes, extends, usage, imports, meta, cardinality, applies, inherited, place = head
     declaration = ClassDeclaration(
         name=name,
@@ -192,6 +192,10 @@ def _parts(content: bytes | memoryview) -> Parts:
     constants: Mapping[str, object] = _unpickled(stored_constants) if stored_constants else {}
     sites = {identifier: Site(kind, tuple(map(_site_value, arguments))) for identifier, kind, arguments in stored_sites}
     return Parts(code, constants, sites, instructions)
+
+
+def _piece(pieces: memoryview, begin: int, end: int) -> Parts:
+    return _parts(pieces[begin:end])
 
 
 def _site_argument(argument: object) -> object:
