@@ -126,7 +126,7 @@ def test_names_differ_by_every_character_case_and_accent(database: Database) -> 
         assert [row.model["Objects"]["name"] for row in found] == [row.name for row in found]
 
 
-def test_a_stale_write_is_noticed(database: Database) -> None:
+def test_a_stale_write_of_an_environment_is_noticed(database: Database) -> None:
     with database.transaction() as session:
         session.add(environments.Environment(id="e" * 32, name="e", project_id="p", model={}))
     with database.reading() as first:
@@ -144,6 +144,51 @@ def test_a_stale_write_is_noticed(database: Database) -> None:
         row = environments.get(session, "e" * 32)
         assert row is not None
         assert row.name == "newer"
+
+
+def test_a_stale_write_of_a_session_is_noticed(database: Database) -> None:
+    with database.transaction() as session:
+        environment = environments.Environment(name="e", project_id="p", model={})
+        session.add(environment)
+        session.flush()
+        session_id = sessions.open_for(session, environment, "u").id
+    with database.reading() as first:
+        stale = sessions.get(first, session_id)
+        assert stale is not None
+        first.expunge(stale)
+    for model in ({"Objects": "newer"}, {"Objects": "newest"}):
+        with database.transaction() as session:
+            row = sessions.get(session, session_id)
+            assert row is not None
+            row.model = model
+    with pytest.raises(orm_exc.StaleDataError), database.transaction() as session:  # noqa: PT012
+        session.add(stale)
+        stale.model = {"Objects": "older"}
+    with database.reading() as session:
+        row = sessions.get(session, session_id)
+        assert row is not None
+        assert row.model == {"Objects": "newest"}
+
+
+def test_of_many_who_write_what_they_have_read_one_does_and_the_others_are_told(database: Database, url: str) -> None:
+    app = service.create_app(config.load(overrides={"database": {"connection": url}}), database=database)
+    member = people(app, database).member
+    environment = member.environment("e1")["id"]
+    in_session = {"X_Configuration_Session": member.session(environment)}
+    path = f"/v1/environments/{environment}/services"
+    member("POST", path, {"?": {"id": "a1", "type": "org.example.App"}, "name": "nobody"}, **in_session)
+    etag = member("GET", path, **in_session).headers["ETag"]
+    answers: dict[str, int] = {}
+
+    def write(name: str) -> None:
+        answer = member("PUT", f"{path}/a1/name", name, status=None, If_Match=etag, **in_session)
+        answers[name] = answer.status_int
+
+    at_once([functools.partial(write, f"writer-{number}") for number in range(6)])
+    (winner,) = (name for name, status in answers.items() if status == 200)
+    assert sorted(answers.values()) == [200, *[409] * 5]
+    assert member("GET", f"{path}/a1/name", **in_session).json == winner
+    app.close()
 
 
 def test_of_many_that_begin_the_same_session_one_does(database: Database) -> None:
