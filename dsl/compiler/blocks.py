@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from dsl.errors import Problem, SyntaxProblem
 from dsl.syntax import Expression, Location, Mapping, Sequence
 
+DSL_SYNTAX_ERROR = "murano.dsl.exceptions.DslSyntaxError"  # what packages know some of the errors by
 # construct -> (mandatory keys, optional keys)
 CONSTRUCTS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "Return": (frozenset(), frozenset()),

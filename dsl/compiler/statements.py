@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from dsl.compiler import emit, targets
-from dsl.compiler.blocks import Construct, construct_of, statements_of, syntax_error, text_names
+from dsl.compiler.blocks import DSL_SYNTAX_ERROR, Construct, construct_of, statements_of, syntax_error, text_names
 from dsl.compiler.expressions import ExpressionCompiler
 from dsl.compiler.scopes import Scope, python_name
 from dsl.errors import Problem, SyntaxProblem, Thrown
@@ -102,7 +102,9 @@ class StatementCompiler:
     def _break(self, construct: Construct, place: Place) -> list[ast.stmt]:
         keyword = construct.keyword
         if construct.get(keyword) is not None:
-            raise syntax_error(construct.location, f"{keyword} takes no value", "nothing after the colon")
+            raise syntax_error(
+                construct.location, f"{keyword} takes no value", "nothing after the colon", name=DSL_SYNTAX_ERROR
+            )
         if place.in_loop:
             return [ast.Break() if keyword == "Break" else ast.Continue()]
         if place.loop_outside:
@@ -130,9 +132,7 @@ class StatementCompiler:
         variable = construct.get("For")
         if not isinstance(variable, str):
             message = "For value must be of string type"
-            raise syntax_error(
-                construct.location, message, "a plain name without $", variable, "murano.dsl.exceptions.DslSyntaxError"
-            )
+            raise syntax_error(construct.location, message, "a plain name without $", variable, DSL_SYNTAX_ERROR)
         local = place.scope.variables.get(variable, python_name(variable))
         body = self._loop_body(construct.get("Do"), place, construct)
         items = emit.call("_iterate", self._value(construct.get("In"), place))
@@ -141,7 +141,8 @@ class StatementCompiler:
     def _repeat(self, construct: Construct, place: Place) -> list[ast.stmt]:
         count = construct.get("Repeat")
         if not isinstance(count, (Expression, int)):
-            raise syntax_error(construct.location, "Repeat takes a number or an expression", found=count)
+            message = "Repeat takes a number or an expression"
+            raise syntax_error(construct.location, message, found=count, name=DSL_SYNTAX_ERROR)
         body = self._loop_body(construct.get("Do"), place, construct)
         times = emit.call("_range", self._value(count, place))
         return [ast.For(emit.store(self.unit.temporary()), times, body, [], None)]
@@ -358,7 +359,8 @@ def names_bound(body: object, location: Location) -> tuple[set[str], set[str]]:
 def _cases(construct: Construct) -> Mapping:
     cases = construct.get(construct.keyword)
     if not isinstance(cases, Mapping):
-        raise syntax_error(construct.location, f"{construct.keyword} takes a mapping of cases", found=cases)
+        message = f"{construct.keyword} takes a mapping of cases"
+        raise syntax_error(construct.location, message, found=cases, name=DSL_SYNTAX_ERROR)
     return cases
 
 

@@ -274,9 +274,8 @@ def _method(table: Mapping, key: str, name: str) -> MethodDeclaration:
         where = spec.value_location("Usage")
         raise _problem(where, f"unknown Usage of method {key}", _one_of(METHOD_USAGES), usage, "ValueError")
     scope = spec.get("Scope", "Public" if usage == "Action" else "Session")
-    if scope not in SCOPES:
-        where = spec.value_location("Scope")
-        raise _problem(where, f"unknown Scope of method {key}", _one_of(SCOPES), scope, "ValueError")
+    if usage != "Action" and scope not in SCOPES:
+        scope = "Session"  # whatever else is written there exposes nothing
     if usage == "Action" and scope != "Public":
         where = spec.value_location("Scope")
         message = f"the action {key} can not have Scope {scope}"
@@ -289,21 +288,22 @@ def _arguments(spec: Mapping, method: str) -> tuple[ArgumentDeclaration, ...]:
     if not value:
         return ()
     entries = value if isinstance(value, Sequence) else [value]
-    arguments: list[ArgumentDeclaration] = []
+    arguments: dict[str, ArgumentDeclaration] = {}  # of two with one name the later one counts
     for index, entry in enumerate(entries):
         place = value.item_location(index) if isinstance(value, Sequence) else spec.value_location("Arguments")
         if not isinstance(entry, Mapping) or len(entry) != 1:
             message = f"each argument of method {method} must be a mapping with one key"
             fix = "write a list: `- name:`, with Contract and Default below it"
             raise _problem(place, message, found=entry, fix=fix, name=_DSL_SYNTAX_ERROR)
-        arguments.append(_argument(entry, method))
-    order = [("Standard", "VarArgs", "KwArgs").index(argument.usage) for argument in arguments]
+        argument = _argument(entry, method)
+        arguments[argument.name] = argument
+    order = [("Standard", "VarArgs", "KwArgs").index(argument.usage) for argument in arguments.values()]
     if order != sorted(order) or order.count(1) > 1 or order.count(2) > 1:
         where = spec.key_location("Arguments")
         expected = "Standard arguments, then at most one VarArgs, then at most one KwArgs"
         message = f"the arguments of method {method} are in the wrong order"
-        raise _problem(where, message, expected, ", ".join(a.usage for a in arguments), _DSL_SYNTAX_ERROR)
-    return tuple(arguments)
+        raise _problem(where, message, expected, ", ".join(a.usage for a in arguments.values()), _DSL_SYNTAX_ERROR)
+    return tuple(arguments.values())
 
 
 def _argument(entry: Mapping, method: str) -> ArgumentDeclaration:

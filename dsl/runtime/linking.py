@@ -16,7 +16,7 @@ from dsl.compiler import MethodCode
 from dsl.compiler.contracts import Chain, names_objects
 from dsl.compiler.segments import Parts
 from dsl.compiler.unit import Site
-from dsl.errors import InvalidInheritance, NoFunctionRegistered
+from dsl.errors import InvalidInheritance, NoClassFound, NoFunctionRegistered
 from dsl.functions import Function, FunctionLimits, FunctionTable
 from dsl.functions.values import NO_VALUE, FrozenDict, MappingRule, freeze
 from dsl.packages import ClassDeclaration
@@ -64,7 +64,7 @@ class Linker:
         """Read, compile and link a class. Raises SyntaxProblem and whatever else is wrong with it."""
         label = f"{name}@{package.name}/{package.version}"
         if label in self._loading:
-            raise InvalidInheritance(f"Class {name} inherits from itself: {' -> '.join([*self._loading, label])}")
+            raise NoClassFound(f"Class {name} inherits from itself: {' -> '.join([*self._loading, label])}")
         self._loading.append(label)
         try:
             return self._load(package, name)
@@ -83,6 +83,8 @@ class Linker:
         package.classes[name] = cls
         try:
             self._link(cls)
+            for imported in code.declaration.imports:
+                package.home_of(imported)
             self.program.metadata.check(cls)
         except BaseException:
             del package.classes[name]

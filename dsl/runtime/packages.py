@@ -54,8 +54,12 @@ class LoadedPackage:
         return self._found[key]
 
     def _search(self, name: str, search_requirements: bool) -> MuranoClass:
+        return self.registry.load_class(*self.home_of(name, search_requirements))
+
+    def home_of(self, name: str, search_requirements: bool = True) -> tuple[LoadedPackage, str]:
+        """(package, name there) of a class, which is not loaded. Raises NoClassFound."""
         if self.provides(name):
-            return self.registry.load_class(self, name)
+            return self, name
         searched: list[LoadedPackage] = []
         if search_requirements:
             for required, spec in self.requirements.items():
@@ -65,7 +69,7 @@ class LoadedPackage:
                 searched.append(package)
                 for candidate in (name, name.removeprefix(_EXTENSIONS)):
                     if package.provides(candidate):
-                        return self.registry.load_class(package, candidate)
+                        return package, candidate
         places = ", ".join(f"{package.name}/{package.version}" for package in [*searched, self])
         raise NoClassFound(f'Class "{name}" is not found in {places}')
 

@@ -19,10 +19,10 @@ def constrain(schema: dict[str, Any], predicate: object) -> None:
         if node.operator == "and":
             constrain(schema, left)
             constrain(schema, right)
-        elif node.operator in _MIRRORED and _is_value(left) and isinstance(right, tree.Constant):
-            _bound(schema, node.operator, right.value)
-        elif node.operator in _MIRRORED and _is_value(right) and isinstance(left, tree.Constant):
-            _bound(schema, _MIRRORED[node.operator], left.value)
+        elif node.operator in _MIRRORED and _is_value(left):
+            _bound(schema, node.operator, _constant(right))
+        elif node.operator in _MIRRORED and _is_value(right):
+            _bound(schema, _MIRRORED[node.operator], _constant(left))
         elif node.operator == "in" and _is_value(left):
             _choice(schema, right)
         elif node.operator == "." and _is_value(left):
@@ -34,6 +34,14 @@ _MIRRORED = {">": "<", "<": ">", ">=": "<=", "<=": ">="}
 
 def _is_value(node: tree.Expression) -> bool:
     return isinstance(node, tree.GetContextValue) and node.path.value == "$"
+
+
+def _constant(node: tree.Expression) -> Any:
+    """The value of a number, with or without a sign; None of anything else."""
+    if isinstance(node, tree.UnaryOperator) and node.operator == "-":
+        number = _constant(unwrapped(node.args[0]))
+        return -number if isinstance(number, (int, float)) else None
+    return node.value if isinstance(node, tree.Constant) else None
 
 
 def _bound(schema: dict[str, Any], operator: str, value: Any) -> None:
