@@ -18,7 +18,7 @@ from referencing.jsonschema import DRAFT202012
 from catalog.api import openapi
 
 # What a web server or a browser needs on any answer; everything else is for clients and has to be documented.
-PLAIN_HEADERS = {"content-type", "content-length", "date", "server", "vary"}
+PLAIN_HEADERS = {"connection", "content-type", "content-length", "date", "server", "vary"}
 DOCUMENT = "urn:chandlery:openapi"
 OTHERS = ("/identity", "/dashboard")  # applications with documents of their own, or for people
 

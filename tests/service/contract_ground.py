@@ -107,12 +107,12 @@ def deployment(ground: Ground) -> str:
     where = f"/environments/{ground.id('environment')}"
     opened = ground.call("POST", f"{where}/configure")["id"]
     ground.call("POST", f"{where}/sessions/{opened}/deploy")
-    deadline = time.monotonic() + TIMEOUT
+    deadline = time.monotonic() + 2 * TIMEOUT
     while True:
         [newest, *_] = ground.call("GET", f"{where}/deployments")["deployments"]
         if newest["finished"]:
             return str(newest["id"])
-        assert time.monotonic() < deadline, f"the deployment of an empty environment takes more than {TIMEOUT} s"
+        assert time.monotonic() < deadline, f"the deployment of an empty environment takes more than {2 * TIMEOUT} s"
         time.sleep(0.1)
 
 
@@ -143,6 +143,7 @@ MAKERS: dict[str, Callable[[Ground], str]] = {
     "package": package,
     "category": category,
     "template": template,
+    "action": lambda ground: ground.id("deployment"),
     "path": lambda _ground: "a1",
     "class": lambda _ground: "io.murano.Environment",
 }

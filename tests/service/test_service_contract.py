@@ -110,14 +110,14 @@ def hold(case: Any, ground: contract_ground.Ground, account: str) -> None:
 
 
 def lead(case: Any, ground: contract_ground.Ground) -> None:
-    """Has a generated request lead to what exists, most times."""
+    """Has a generated request lead to what exists, most times; a session first, as it may take a new environment."""
+    if "X-Configuration-Session" in (case.headers or {}) and case.meta.generation.mode.is_positive:
+        case.headers["X-Configuration-Session"] = ground.id("session")
     given = case.path_parameters or {}
     if zlib.crc32(repr(sorted(given.items())).encode()) % GENERATED:
         for name in given:
             if name in contract_ground.MAKERS:
                 given[name] = ground.id(name)
-    if "X-Configuration-Session" in (case.headers or {}) and case.meta.generation.mode.is_positive:
-        case.headers["X-Configuration-Session"] = ground.id("session")
 
 
 def note_what_is_gone(case: Any, ground: contract_ground.Ground) -> None:
