@@ -43,7 +43,7 @@ Derived = TypeVar("Derived")
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Entry:
-    """One package version. `shown` belongs to the API: the answer for it, made once."""
+    """One package version. `shown` belongs to the API, `words` to `catalog.db.package_words`: each is made once."""
 
     id: str
     name: str
@@ -68,6 +68,7 @@ class Entry:
     classes: tuple[str, ...]
     shares: frozenset[str]
     shown: list[bytes] = dataclasses.field(default_factory=list, repr=False)
+    words: list[str] = dataclasses.field(default_factory=list, repr=False)
 
     def is_visible_to(self, project_id: str) -> bool:
         """Whether a project may see it: its own, public, or shared with it."""
@@ -77,23 +78,33 @@ class Entry:
 class Index:
     """All packages of one generation. Packages are known by their place, a number from 0."""
 
-    def __init__(self, generation: int, by_id: Mapping[str, Entry]) -> None:
+    def __init__(self, generation: int, by_id: Mapping[str, Entry], older: Index | None = None) -> None:
         self.generation = generation
         self.entries: Sequence[Entry] = list(by_id.values())
         self.by_id = by_id
         self._orders: dict[tuple[str, ...], Order] = {}
         self._texts: dict[str, Texts] = {}
         self._derived: dict[str, Any] = {}
+        self._older: dict[tuple[str, ...], list[str]] = {}  # ids as they were in order
+        if older is not None:
+            self._older = {**older._older, **{keys: older.ids(keys) for keys in older._orders}}
 
     def order(self, keys: tuple[str, ...]) -> Order:
         """The packages by these of `ORDERS`, then by id."""
         found = self._orders.get(keys)
         if found is None:
             key = operator.attrgetter(*keys, "id") if keys else operator.attrgetter("id")
-            entries = self.entries
-            found = Order(sorted(range(len(entries)), key=lambda place: key(entries[place])))
+            entries, places = self.entries, self.places
+            nearly = dict.fromkeys(places[id] for id in self._older.pop(keys, ()) if id in places)
+            nearly.update(dict.fromkeys(range(len(entries))))  # sorting is fast where little is out of order
+            found = Order(sorted(nearly, key=lambda place: key(entries[place])))
             self._orders[keys] = found
         return found
+
+    def ids(self, keys: tuple[str, ...]) -> list[str]:
+        """The ids of all packages in an order."""
+        entries = self.entries
+        return [entries[place].id for place in self.order(keys).places]
 
     def texts(self, field: str) -> Texts:
         """What searches look through of one of `FIELDS`."""
@@ -256,13 +267,15 @@ def _newer(session: orm.Session, now: int, index: Index | None) -> Index:
         for start in range(0, len(missing), CHUNK):
             some = Package.id.in_(missing[start : start + CHUNK])
             by_id.update({entry.id: entry for entry in _read(session, some)})
-    return Index(now, by_id)
+    return Index(now, by_id, index)
 
 
 def _read(session: orm.Session, where: sa.ColumnElement[bool]) -> list[Entry]:
     rows = session.connection().execute(sa.select(*COLUMNS, Package.terms).where(where)).all()
     if not rows:
         return []
+    if len(rows) <= CHUNK:
+        where = Package.id.in_([row.id for row in rows])
     shelves = _names(session, where, package_categories, Category)
     tags = _names(session, where, package_tags, Tag)
     defined = sa.select(ClassDefinition.package_id, ClassDefinition.name).join(Package).where(where)

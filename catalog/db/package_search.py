@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from sqlalchemy import orm
 
 from catalog.db import package_index, package_words
-from catalog.db.package_index import FIELDS, ORDERS, Entry, Index
+from catalog.db.package_index import FIELDS, ORDERS, Entry, Index, Order
 from catalog.db.packages import YANKED
 
 RELEVANCE = "relevance"  # an order of a search: exact names before beginnings before the rest
 FACETS = ("category", "tag", "type", "author")
+WALKED = 10  # an order is walked along where it has at most so many places for each that is wanted
 FACET_VALUES = 100  # of each facet, the most frequent ones
 
 Admits = Callable[[Entry], bool]
@@ -93,13 +94,13 @@ def find(session: orm.Session, query: Query) -> Found:
 def _searched(index: Index, query: Query, admits: Admits, words: Sequence[str], marked: int | None) -> Found:
     """A page of a search. After a marker that the search does not find comes nothing."""
     similar: dict[str, Sequence[str]] = {}
-    groups = _groups(index, query, admits, words)
-    first = next(groups, None)
+    places = _ranked(index, query, admits, words)
+    first = next(places, None)
     if first is None:
         similar = {word: near for word in words if (near := package_words.near(index, word, admits))}
-        groups = _groups(index, query, admits, [near for several in similar.values() for near in several])
-        first = next(groups, [])
-    places: Iterator[int] = itertools.chain(first, itertools.chain.from_iterable(groups))
+        places = _ranked(index, query, admits, [near for several in similar.values() for near in several])
+        first = next(places, None)
+    places = itertools.chain(() if first is None else (first,), places)
     every: list[int] = []
     if query.facets:
         every = list(places)
@@ -113,9 +114,12 @@ def _searched(index: Index, query: Query, admits: Admits, words: Sequence[str], 
     return Found(page, total, facets, similar or None)
 
 
-def _groups(index: Index, query: Query, admits: Admits, words: Sequence[str]) -> Iterator[list[int]]:
-    """What a search finds: for each field, in order of weight, those that no earlier field has. None is empty."""
-    within, rank = _narrowed(index, query), index.order(_keys(query)).rank
+def _ranked(index: Index, query: Query, admits: Admits, words: Sequence[str]) -> Iterator[int]:
+    """What a search finds: for each field, in order of weight, those that no earlier field has.
+
+    Nothing is worked out before it is asked for: a page that is full needs no more.
+    """
+    within, order = _narrowed(index, query), index.order(_keys(query))
     entries = index.entries
     seen: set[int] = set()
     for field in FIELDS:
@@ -127,18 +131,22 @@ def _groups(index: Index, query: Query, admits: Admits, words: Sequence[str]) ->
         seen |= hits
         if within is not None:
             hits &= within
-        admitted = [place for place in hits if admits(entries[place])]
-        if not admitted:
-            continue
-        if query.descending:
-            admitted.sort(key=rank.__getitem__, reverse=True)
-        else:
-            admitted.sort(key=rank.__getitem__)
-        if RELEVANCE in query.order_by:
-            admitted.sort(key=lambda place, field=field: _distance(entries[place], field, words))  # type: ignore[misc]
-        if not index.outdated.isdisjoint(admitted):
-            admitted.sort(key=index.outdated.__contains__)
-        yield admitted
+        current = hits - index.outdated
+        for some in (current, hits - current):
+            places = _in_order(some, order, descending=query.descending)
+            if RELEVANCE in query.order_by:
+                places = sorted(places, key=lambda place, field=field: _distance(entries[place], field, words))  # type: ignore[misc]
+            for place in places:
+                if admits(entries[place]):
+                    yield place
+
+
+def _in_order(places: set[int], order: Order, *, descending: bool) -> Iterable[int]:
+    """These places in the order: by walking along it when there are many, by sorting when there are few."""
+    if len(places) * WALKED < len(order.places):
+        return sorted(places, key=order.rank.__getitem__, reverse=descending)
+    along = reversed(order.places) if descending else order.places
+    return (place for place in along if place in places)
 
 
 def _listed(index: Index, query: Query, admits: Admits, marked: int | None) -> Iterator[int]:
@@ -205,16 +213,20 @@ def _sees(query: Query, entry: Entry) -> bool:
 def _admits(query: Query) -> Admits:
     """The conditions that are looked at package by package."""
 
+    include_disabled, include_yanked = query.include_disabled, query.include_yanked
+    wanted_type, wanted_version = query.type, query.version
+    everybodys = query.include_public and not query.owned
+
     def admits(entry: Entry) -> bool:
-        if not (entry.enabled or query.include_disabled):
+        if not (entry.enabled or include_disabled):
             return False
-        if entry.lifecycle == YANKED and not query.include_yanked:
+        if entry.lifecycle == YANKED and not include_yanked:
             return False
-        if query.type is not None and entry.type != query.type:
+        if wanted_type is not None and entry.type != wanted_type:
             return False
-        if query.version is not None and entry.version != query.version:
+        if wanted_version is not None and entry.version != wanted_version:
             return False
-        return _sees(query, entry)
+        return (everybodys and entry.is_public) or _sees(query, entry)
 
     return admits
 
@@ -228,9 +240,9 @@ def _narrowed(index: Index, query: Query) -> set[int] | None:
         sets.append(_any_of(index.categories, query.categories))
     if query.tags is not None:
         sets.append(_any_of(index.tags, query.tags))
-    for places, value in ((index.classes, query.class_name), (index.fqns, query.fqn), (index.names, query.name)):
+    for places, value in (("classes", query.class_name), ("fqns", query.fqn), ("names", query.name)):
         if value is not None:
-            sets.append(places.get(value, set()))
+            sets.append(getattr(index, places).get(value, set()))
     return set.intersection(*sets) if sets else None
 
 
@@ -245,8 +257,8 @@ def _counted(index: Index, places: Sequence[int]) -> tuple[int, Mapping[str, Map
     counts = (
         collections.Counter(itertools.chain.from_iterable(map(shelves, entries))),
         collections.Counter(itertools.chain.from_iterable(map(tags, entries))),
-        collections.Counter(entry.type for entry in entries),
-        collections.Counter(entry.author for entry in entries),
+        collections.Counter(map(operator.attrgetter("type"), entries)),
+        collections.Counter(map(operator.attrgetter("author"), entries)),
     )
     listed = {}
     for facet, counter in zip(FACETS, counts, strict=True):

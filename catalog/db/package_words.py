@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import rapidfuzz.distance
 import rapidfuzz.process
@@ -25,11 +25,12 @@ def near(index: Index, word: str, admits: Admits) -> Sequence[str]:
     if len(word) < SHORTEST:
         return ()
     mistakes = ONE_MISTAKE if len(word) < 8 else TWO_MISTAKES
-    words = _vocabulary(index)
+    by_length = index.derived("words by length", lambda: _by_length(_vocabulary(index)))
+    candidates_of = [by_length.get(len(word) + more, []) for more in range(-mistakes, mistakes + 1)]
     found: dict[str, int] = {}
-    for candidates in (words, _beginnings(index, len(word))):
+    for candidates in (*candidates_of, list(_beginnings(index, len(word)))):
         for candidate, distance, _key in rapidfuzz.process.extract(
-            word, candidates.keys(), scorer=rapidfuzz.distance.OSA.distance, score_cutoff=mistakes, limit=LOOKED_AT
+            word, candidates, scorer=rapidfuzz.distance.OSA.distance, score_cutoff=mistakes, limit=LOOKED_AT
         ):
             if distance < found.get(candidate, mistakes + 1):
                 found[candidate] = int(distance)
@@ -40,6 +41,13 @@ def near(index: Index, word: str, admits: Admits) -> Sequence[str]:
 
 def _vocabulary(index: Index) -> dict[str, set[int]]:
     return index.derived("vocabulary", lambda: _words_of(index))
+
+
+def _by_length(words: Iterable[str]) -> dict[int, list[str]]:
+    found: dict[int, list[str]] = {}
+    for word in words:
+        found.setdefault(len(word), []).append(word)
+    return found
 
 
 def _beginnings(index: Index, length: int) -> dict[str, set[int]]:
@@ -62,8 +70,10 @@ def _places(index: Index, candidate: str) -> set[int]:
 def _words_of(index: Index) -> dict[str, set[int]]:
     found: dict[str, set[int]] = {}
     for place, entry in enumerate(index.entries):
-        text = " ".join((entry.name, entry.fqn, entry.author, *entry.tags, *entry.categories, *entry.classes))
-        for word in set(re.findall(r"[^\W_]+", text.lower())):
-            if len(word) >= SHORTEST:
-                found.setdefault(word, set()).add(place)
+        if not entry.words:
+            text = " ".join((entry.name, entry.fqn, entry.author, *entry.tags, *entry.categories, *entry.classes))
+            words = set(re.findall(r"[^\W_]+", text.lower()))
+            entry.words.extend(word for word in words if len(word) >= SHORTEST)
+        for word in entry.words:
+            found.setdefault(word, set()).add(place)
     return found
