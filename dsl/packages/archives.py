@@ -125,6 +125,9 @@ class ZipFiles:
         self.label = label
         if len(content) > limits.archive_bytes:
             raise _too_large(label, "the archive", len(content), limits.archive_bytes)
+        listed = _listed(content)
+        if listed > limits.entries:
+            raise _error(label, "the archive has too many entries", f"at most {limits.entries}", str(listed))
         try:
             self._archive = zipfile.ZipFile(io.BytesIO(content))
         except (zipfile.BadZipFile, zipfile.LargeZipFile, ValueError, OSError, NotImplementedError) as error:
@@ -212,6 +215,15 @@ def pack(files: Files) -> bytes:
 
 
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
+def _listed(content: bytes) -> int:
+    """About how many entries the archive lists, told from its bytes: reading a long list takes time and memory."""
+    end = content.rfind(b"PK\x05\x06")
+    if end < 0:
+        return 0
+    size = int.from_bytes(content[end + 12 : end + 16], "little")
+    return content.count(b"PK\x01\x02", max(0, end - size), end)
 
 
 def _check_name(label: str, name: str, limits: ArchiveLimits) -> None:
