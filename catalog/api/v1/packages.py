@@ -75,41 +75,33 @@ def upload(request: Request) -> Any:
 
 def show(request: Request) -> Any:
     """GET /catalog/packages/P."""
-    package_id = request.values["package"]
-    request.authorize("get_package", package_id=package_id)
     with request.database.reading() as session:
-        entry = package_index.current(session).by_id.get(package_id)
-    if entry is None:
-        raise errors.NotFound(f"Package id:{package_id} not found")
-    if not (request.caller.is_admin or entry.is_visible_to(request.caller.project_id)):
-        raise _foreign(request, package_id)
-    return _octets(_text(entry), JSON)
+        return _octets(_text(_seen(request, session, "get_package")), JSON)
 
 
 def show_ui(request: Request) -> Any:
     """GET /catalog/packages/P/ui: the form's YAML, nothing without one."""
     with request.database.reading() as session:
-        text = visible(request, session, "get_package").ui_definition
+        text = _value(session, _seen(request, session, "get_package"), Package.ui_definition)
     return webob.Response(body=(text or "").encode(), content_type="text/plain", charset="UTF-8")
 
 
 def show_logo(request: Request) -> Any:
     """GET /catalog/packages/P/logo: the image's bytes, none without one."""
     with request.database.reading() as session:
-        return _octets(_content(session, visible(request, session, "get_package").logo_digest))
+        return _content(session, _seen(request, session, "get_package"), Package.logo_digest)
 
 
 def show_supplier_logo(request: Request) -> Any:
     """GET /catalog/packages/P/supplier_logo: the image's bytes, none without one."""
     with request.database.reading() as session:
-        return _octets(_content(session, visible(request, session, "get_package").supplier_logo_digest))
+        return _content(session, _seen(request, session, "get_package"), Package.supplier_logo_digest)
 
 
 def download(request: Request) -> Any:
     """GET /catalog/packages/P/download: the archive as it was stored."""
     with request.database.reading() as session:
-        row = visible(request, session, "download_package")
-        return _octets(_content(session, row.archive_digest))
+        return _content(session, _seen(request, session, "download_package"), Package.archive_digest)
 
 
 def show_dependencies(request: Request) -> Any:
@@ -226,8 +218,27 @@ def _foreign(request: Request, package_id: str) -> errors.Forbidden:
     return errors.Forbidden(f"Package {package_id} is not owned by project {request.caller.project_id}")
 
 
-def _content(session: orm.Session, digest: str | None) -> bytes:
-    return b"" if digest is None else contents.read(session, digest)
+def _seen(request: Request, session: orm.Session, rule: str) -> Entry:
+    """The package of the path for reading it, as `visible`, from memory."""
+    package_id = request.values["package"]
+    request.authorize(rule, package_id=package_id)
+    entry = package_index.current(session).by_id.get(package_id)
+    if entry is None:
+        raise errors.NotFound(f"Package id:{package_id} not found")
+    if not (request.caller.is_admin or entry.is_visible_to(request.caller.project_id)):
+        raise _foreign(request, package_id)
+    return entry
+
+
+def _value(session: orm.Session, entry: Entry, column: orm.InstrumentedAttribute[Any]) -> str | None:
+    """What memory does not hold of a package."""
+    found: str | None = session.connection().scalar(sa.select(column).where(Package.id == entry.id))
+    return found
+
+
+def _content(session: orm.Session, entry: Entry, column: orm.InstrumentedAttribute[Any]) -> webob.Response:
+    digest = _value(session, entry, column)
+    return _octets(b"" if digest is None else contents.read(session, digest))
 
 
 def _octets(data: bytes, kind: str = "application/octet-stream") -> webob.Response:
