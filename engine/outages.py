@@ -1,4 +1,4 @@
-"""Waiting out what is down for a while: a database that restarts, a lock that times out, a deadlock.
+"""Waiting out what is down for a while: a database that restarts, a lock that times out, a store of packages.
 
 A unit of work is repeated as a whole until it succeeds, so it must begin from nothing.
 """
@@ -11,6 +11,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import sqlalchemy as sa
+
+from catalog.db import contents
 
 LOG = logging.getLogger(__name__)
 
@@ -26,6 +28,8 @@ def patiently(work: Callable[[], Result], *, what: str, pause: Callable[[float],
     while True:
         try:
             return work()
+        except contents.Unreachable as error:
+            LOG.warning("%s: %s; next try in %.1f s", what, error, seconds)
         except sa.exc.SQLAlchemyError as error:
             if not is_outage(error):
                 raise
