@@ -123,7 +123,13 @@ class Signed:
     def _target(self, path: str, *, anew: bool) -> TargetFile | None:
         updater = self._updater(anew=anew)
         with self._lock:
-            return updater.get_targetinfo(path)
+            try:
+                return updater.get_targetinfo(path)
+            except (exceptions.RepositoryError, exceptions.DownloadError, OSError) as failure:  # lists that lists name
+                raise RepositoryError(
+                    f"repository {self._name}: {path}: expected it in the one list of signed files, found that list "
+                    f"refers to others, which is not supported: {str(failure)[:200]}"
+                )
 
     def _updater(self, *, anew: bool) -> Updater:
         with self._lock:

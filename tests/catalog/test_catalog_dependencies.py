@@ -205,3 +205,58 @@ def deployed(cloud: Cloud, name: str, package_id: str, *, environment: str | Non
             lock=[{"fqn": "x", "version": "0.1.0", "package_id": package_id, "digest": ""}],
         )
     return environment
+
+
+# --- the lock of a session -------------------------------------------------------------------------------------------
+
+
+def edited(cloud: Cloud, *types: str) -> tuple[str, str]:
+    """An environment and a session of it with an application of each type."""
+    environment = cloud.member.environment("e")["id"]
+    session = cloud.member.session(environment)
+    for number, name in enumerate(types):
+        body = {"?": {"id": f"a{number}", "type": name}}
+        cloud.member("POST", f"/v1/environments/{environment}/services", body, X_Configuration_Session=session)
+    return environment, session
+
+
+def planned(cloud: Cloud, environment: str, session: str) -> None:
+    """Asks for a plan; nobody answers it, which does not matter here."""
+    cloud.app.services.config.set_override("plan_timeout", 1, group="engine_rpc")
+    cloud.member("POST", f"/v1/environments/{environment}/plan", X_Configuration_Session=session, status=504)
+
+
+def used(cloud: Cloud, environment: str, session: str) -> dict[str, str]:
+    """The versions that a deployment of the session is locked to."""
+    cloud.member("POST", f"/v1/environments/{environment}/sessions/{session}/deploy")
+    with cloud.database.reading() as database:
+        [deployment] = deployments.of_environment(database, environment)
+        return {entry["fqn"]: entry["version"] for entry in deployment.lock if entry["fqn"] != "io.murano"}
+
+
+def test_what_was_planned_is_what_is_deployed(cloud: Cloud, core: None) -> None:
+    uploaded(cloud.member, "org.shop.Host", version="0.1.0")
+    environment, session = edited(cloud, "org.shop.Host")
+    planned(cloud, environment, session)
+    uploaded(cloud.member, "org.shop.Host", version="0.2.0")
+    assert used(cloud, environment, session) == {"org.shop.Host": "0.1.0"}
+
+
+def test_a_session_that_was_not_planned_takes_the_newest(cloud: Cloud, core: None) -> None:
+    uploaded(cloud.member, "org.shop.Host", version="0.1.0")
+    environment, session = edited(cloud, "org.shop.Host")
+    uploaded(cloud.member, "org.shop.Host", version="0.2.0")
+    assert used(cloud, environment, session) == {"org.shop.Host": "0.2.0"}
+
+
+def test_a_lock_is_resolved_anew_when_the_model_or_its_packages_changed(cloud: Cloud, core: None) -> None:
+    old = uploaded(cloud.member, "org.shop.Host", version="0.1.0")
+    uploaded(cloud.member, "org.shop.Shop")
+    environment, session = edited(cloud, "org.shop.Host")
+    planned(cloud, environment, session)
+    body = {"?": {"id": "shop", "type": "org.shop.Shop"}}
+    cloud.member("POST", f"/v1/environments/{environment}/services", body, X_Configuration_Session=session)
+    planned(cloud, environment, session)
+    cloud.member("DELETE", f"/v1/catalog/packages/{old}")
+    uploaded(cloud.member, "org.shop.Host", version="0.2.0")
+    assert used(cloud, environment, session) == {"org.shop.Host": "0.2.0", "org.shop.Shop": "0.1.0"}

@@ -7,14 +7,15 @@ from typing import Any
 from catalog import dependencies
 from catalog.api.request import Request
 from catalog.api.v1 import access, submission
-from catalog.db import deployments
+from catalog.db import deployments, session_locks, sessions
 
 
 def check(request: Request) -> Any:
     """POST /environments/E/check: `{"problems": [...]}`, empty when the session can be deployed."""
-    content, project_id = _content(request)
+    content, project_id, session_id = _content(request)
     try:
         lock = _lock(request, content, project_id)
+        _keep(request, session_id, content, lock)
     except dependencies.Unresolvable as failure:
         problem = {
             "object_id": None,
@@ -32,17 +33,28 @@ def check(request: Request) -> Any:
 
 def plan(request: Request) -> Any:
     """POST /environments/E/plan: the steps of a deployment in order, and their hash."""
-    content, project_id = _content(request)
+    content, project_id, session_id = _content(request)
     with request.database.reading() as session:
         lock = submission.resolved(session, project_id, content, request.values["environment"])
+    _keep(request, session_id, content, lock)
     return request.services.engine.plan(content, lock, project_id)
 
 
-def _content(request: Request) -> tuple[dict[str, Any], str]:
+def _content(request: Request) -> tuple[dict[str, Any], str, str | None]:
+    """The model, its project, and the session it is edited in, if it is."""
     with request.database.reading() as session:
         seen = access.view(request, session)
         request.authorize("show_environment", environment_id=seen.environment.id)
-        return submission.with_environment_id(seen.model, seen.environment.id), seen.environment.project_id
+        content = submission.with_environment_id(seen.model, seen.environment.id)
+        return content, seen.environment.project_id, seen.session.id if seen.session else None
+
+
+def _keep(request: Request, session_id: str | None, content: dict[str, Any], lock: dependencies.Lock) -> None:
+    """What is told here is what a deployment of the session will use."""
+    if session_id is not None:
+        with request.database.transaction() as session:
+            if sessions.get(session, session_id) is not None:
+                session_locks.keep(session, session_id, submission.types_digest(content), lock)
 
 
 def _lock(request: Request, content: dict[str, Any], project_id: str) -> dependencies.Lock:

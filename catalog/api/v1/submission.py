@@ -6,6 +6,7 @@ after it. spec/api-v1 §1.5 ("What deploy does"), §1.8.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from sqlalchemy import orm
@@ -14,7 +15,7 @@ from catalog import dependencies, model
 from catalog.api import errors
 from catalog.api.request import Request
 from catalog.api.timestamps import timestamp
-from catalog.db import deployments, environments, sessions, statuses
+from catalog.db import deployments, environments, packages, session_locks, sessions, statuses
 from catalog.db.environments import Environment
 from catalog.db.sessions import Session
 
@@ -48,7 +49,7 @@ def _submit(
     state: str,
 ) -> str:
     content = with_environment_id(row.model, environment.id)
-    lock = resolved(session, environment.project_id, content, environment.id)
+    lock = locked(session, environment, row.id, content)
     environments.lock(session, environment.id)
     access_is_free = environments.status(session, environment.id) not in environments.BUSY
     session_id = row.id
@@ -78,9 +79,37 @@ def with_environment_id(content: dict[str, Any], environment_id: str) -> dict[st
     return {**content, "Objects": {**objects, "?": {**objects.get("?", {}), "id": environment_id}}}
 
 
-def resolved(
-    session: orm.Session, project_id: str, content: dict[str, Any], environment_id: str
+def locked(
+    session: orm.Session, environment: Environment, session_id: str, content: dict[str, Any]
 ) -> dependencies.Lock:
+    """The lock that a check or plan of the session has resolved, as long as its packages are there; a fresh one else.
+
+    Raises `errors.BadRequest`.
+    """
+    digest = types_digest(content)
+    kept = session_locks.get(session, session_id, digest)
+    if kept is not None and _stands(session, environment.project_id, kept):
+        return kept
+    lock = resolved(session, environment.project_id, content, environment.id)
+    session_locks.keep(session, session_id, digest, lock)
+    return lock
+
+
+def types_digest(content: dict[str, Any]) -> str:
+    """Names the types of a model, which are what a lock depends on beside the packages there are."""
+    found = {str(each) for key in ("Objects", "ObjectsCopy") for each in model.types(content.get(key))}
+    return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()
+
+
+def _stands(session: orm.Session, project_id: str, lock: dependencies.Lock) -> bool:
+    """Whether every package of a lock is still what it was, and the project may still use it."""
+    ids = [entry["package_id"] for entry in lock]
+    rows = packages.versions_visible(session, project_id, [entry["fqn"] for entry in lock], ids)
+    present = {row.id: row.digest for row in rows}
+    return all(present.get(entry["package_id"]) == entry["digest"] for entry in lock)
+
+
+def resolved(session: orm.Session, project_id: str, content: dict[str, Any], environment_id: str) -> dependencies.Lock:
     """The lock of an environment's model, what the engine may have to destroy included. Raises `errors.BadRequest`."""
     held = deployments.locked_packages(session, environment_id)
     try:
