@@ -23,6 +23,7 @@ from sqlalchemy import orm
 
 import dsl
 from catalog.db import instance_stats, statuses
+from engine import outages
 from engine.clouds import ports, services
 
 LOG = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ class Performer:
         return _known(effect).kind
 
     def perform(self, effect: dsl.Effect) -> Any:
-        """Carries out a LOCAL or CLOUD effect: its outcome, JSON. Raises `dsl.SystemFailure`."""
+        """Carries out a LOCAL or CLOUD effect: its outcome, JSON. Raises `dsl.SystemFailure`, or what waiting heals."""
         known = _known(effect)
         try:
             return known.perform(self, effect)
@@ -80,6 +81,10 @@ class Performer:
         except dsl.DslError:
             raise
         except Exception as error:  # an unforeseen answer of a cloud: the package may handle it, the log explains it
+            if outages.is_outage(
+                error
+            ):  # of our own database, which agents are reached through
+                raise
             LOG.exception("environment %s: effect %s %s failed", self.context.environment_id, effect.key, effect.name)
             raise dsl.SystemFailure((type(error).__name__,), str(error) or repr(error)) from error
 

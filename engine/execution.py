@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import dsl
-from engine import effects, world
+from engine import effects, outages, world
 from engine.journal import Failure, Journal, Recorded, as_stored
 from engine.lease import Draining, Lease
 
@@ -83,7 +83,14 @@ class DurableSystem(world.World):
         if kind is effects.Kind.SLEEP:
             recorded = self._attempt(effect, lambda: self._sleep(self._performer.remaining(effect, passed)))
         else:
-            recorded = self._attempt(effect, lambda: self._beside(lambda: self._performer.perform(effect)))
+            recorded = self._attempt(
+                effect,
+                lambda: outages.patiently(
+                    lambda: self._beside(lambda: self._performer.perform(effect)),
+                    what=f"deployment {self._held.deployment_id}: effect {effect.key} {effect.name}",
+                    pause=self._held.pause,
+                ),
+            )
         self._journal.conclude(effect, recorded)
         return recorded
 

@@ -106,35 +106,41 @@ class Journal:
         They are 0 for the worker that intends it first. A successor has to go by the clocks of two machines.
         """
         with self._mutex:
-            known = effect.key in self._entries
-        arguments = secrets.masked(dict(effect.arguments))
+            known = self._entries.get(effect.key)
+        if known is not None:
+            self._write(self._write_deliveries)
+            return (base.now() - known.started).total_seconds()
 
-        def work(session: orm.Session) -> datetime.datetime:
+        def work(session: orm.Session, tried: bool) -> datetime.datetime:
             self._write_deliveries(session)
-            row = journal.intend(session, self._lease.deployment_id, effect.key, effect.name, digest(effect), arguments)
-            return row.started
+            row = self._earlier(session, effect) if tried else None
+            return self._enter(session, effect) if row is None else row.started
 
-        started = self._write(work)
-        self._remember(effect, started, None)
-        return (base.now() - started).total_seconds() if known else 0.0
+        self._remember(effect, self._write_once(work), None)
+        return 0.0
 
     def conclude(self, effect: dsl.Effect, recorded: Recorded) -> None:
         """Writes what came of an intended effect."""
-        self._write(lambda session: self._conclude(session, effect, recorded))
+
+        def work(session: orm.Session) -> None:
+            self._write_deliveries(session)
+            journal.conclude(session, self._lease.deployment_id, effect.key, **_columns(recorded))
+
+        self._write(work)
         self._remember(effect, base.now(), recorded)
 
     def record(self, effect: dsl.Effect, recorded: Recorded, alongside: Alongside | None = None) -> None:
         """Writes intent, outcome and the rows `alongside` in one transaction: for effects on our database alone."""
-        arguments = secrets.masked(dict(effect.arguments))
 
-        def work(session: orm.Session) -> None:
-            row = journal.intend(session, self._lease.deployment_id, effect.key, effect.name, digest(effect), arguments)
-            if row.finished is None:
-                if alongside is not None:
-                    alongside(session)
-                self._conclude(session, effect, recorded)
+        def work(session: orm.Session, tried: bool) -> None:
+            self._write_deliveries(session)
+            if tried and self._earlier(session, effect) is not None:
+                return
+            if alongside is not None:
+                alongside(session)
+            self._enter(session, effect, recorded)
 
-        self._write(work)
+        self._write_once(work)
         self._remember(effect, base.now(), recorded)
 
     def delivery(self, number: int) -> str | None:
@@ -153,18 +159,31 @@ class Journal:
         """Writes the deliveries that are not written yet, in the caller's transaction."""
         self._write_deliveries(session)
 
-    def _conclude(self, session: orm.Session, effect: dsl.Effect, recorded: Recorded) -> None:
-        self._write_deliveries(session)
-        failure = recorded.failure
-        journal.conclude(
+    def _enter(self, session: orm.Session, effect: dsl.Effect, recorded: Recorded | None = None) -> datetime.datetime:
+        return journal.enter(
             session,
             self._lease.deployment_id,
             effect.key,
-            outcome=recorded.outcome,
-            failure=None
-            if failure is None
-            else {"names": list(failure.names), "message": failure.message, "extra": failure.extra},
+            effect.name,
+            digest(effect),
+            secrets.masked(dict(effect.arguments)),
+            finished=recorded is not None,
+            **_columns(recorded or Recorded()),
         )
+
+    def _earlier(self, session: orm.Session, effect: dsl.Effect) -> journal.JournalEntry | None:
+        """What an earlier try has written whose answer was lost: nobody else can have."""
+        return session.get(journal.JournalEntry, (self._lease.deployment_id, effect.key))
+
+    def _write_once(self, work: Callable[[orm.Session, bool], Any]) -> Any:
+        """Writes, telling `work` whether it was tried before."""
+        tries: list[None] = []
+
+        def attempt(session: orm.Session) -> Any:
+            tries.append(None)
+            return work(session, len(tries) > 1)
+
+        return self._write(attempt)
 
     def _write(self, work: Callable[[orm.Session], Any]) -> Any:
         with self._mutex:
@@ -196,6 +215,14 @@ def digest(effect: dsl.Effect) -> str:
 def as_stored(value: Any) -> Any:
     """The value as a replay will read it: lists for tuples, text for keys. Raises `TypeError` if it is not JSON."""
     return json.loads(json.dumps(value))
+
+
+def _columns(recorded: Recorded) -> dict[str, Any]:
+    failure = recorded.failure
+    if failure is None:
+        return {"outcome": recorded.outcome, "failure": None}
+    named = {"names": list(failure.names), "message": failure.message, "extra": failure.extra}
+    return {"outcome": recorded.outcome, "failure": named}
 
 
 def _entry(row: journal.JournalEntry) -> _Entry:

@@ -98,7 +98,7 @@ class Lease:
             return result
 
         try:
-            return outages.patiently(transaction, what=f"deployment {self.deployment_id}", pause=self._pause)
+            return outages.patiently(transaction, what=f"deployment {self.deployment_id}", pause=self.pause)
         except LeaseLost as lost:
             self.interrupt(lost)
             raise
@@ -110,7 +110,7 @@ class Lease:
             with self.database.reading() as session:
                 return work(session)
 
-        return outages.patiently(transaction, what=f"deployment {self.deployment_id}", pause=self._pause)
+        return outages.patiently(transaction, what=f"deployment {self.deployment_id}", pause=self.pause)
 
     def release(self) -> None:
         """Gives the deployment back, unfinished, for another worker to claim at once."""
@@ -180,7 +180,8 @@ class Lease:
         if state == deployments.CANCELLING and not self._ended.is_set():
             self.interrupt(Cancelled("The deployment was cancelled."))
 
-    def _pause(self, seconds: float) -> None:
+    def pause(self, seconds: float) -> None:
+        """Waits while the database is away; raises what makes waiting vain."""
         if isinstance(self._interruption, LeaseLost):
             raise self._interruption
         if self.draining.wait(seconds):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy import orm
@@ -259,20 +259,11 @@ def hold(session: orm.Session, deployment_id: str, owner: str, fence: int, secon
     First statement of every transaction of a worker: while the row is locked nobody can claim it, so whatever
     else the transaction writes is written by the lease's holder or not at all.
     """
-    changed = session.execute(
-        sa.update(Deployment)
-        .where(
-            Deployment.id == deployment_id,
-            Deployment.owner == owner,
-            Deployment.fence == fence,
-            Deployment.state.in_((RUNNING, CANCELLING)),
-        )
-        .values(lease_expires=database_clock() + seconds)
-        .execution_options(synchronize_session=False)
-    )
-    if _matched(changed) == 0:
-        return None
-    return session.scalars(sa.select(Deployment.state).where(Deployment.id == deployment_id)).one()
+    wanted = {"of": deployment_id, "by": owner, "under": fence, "seconds": seconds}
+    for state in (RUNNING, CANCELLING):
+        if _matched(session.execute(_HOLD, {**wanted, "in_state": state})) == 1:
+            return state
+    return None
 
 
 def hold_all(session: orm.Session, owner: str, fences: Mapping[str, int], seconds: float) -> dict[str, str | None]:
@@ -363,6 +354,20 @@ def _project_is_busy(session: orm.Session, deployment_id: str, limit: int) -> bo
     session.execute(sa.select(Deployment.id).where(unfinished).order_by(Deployment.id).with_for_update()).all()
     others = sa.select(sa.func.count()).where(unfinished, ~_unheld(), Deployment.id != deployment_id)
     return (session.scalar(others) or 0) >= limit
+
+
+# Every transaction of every worker begins with it: prepared once, and past the object-relational mapping.
+_TABLE = cast(sa.Table, Deployment.__table__)
+_HOLD = (
+    sa.update(_TABLE)
+    .where(
+        _TABLE.c.id == sa.bindparam("of"),
+        _TABLE.c.owner == sa.bindparam("by"),
+        _TABLE.c.fence == sa.bindparam("under"),
+        _TABLE.c.state == sa.bindparam("in_state"),
+    )
+    .values(lease_expires=database_clock() + sa.bindparam("seconds", type_=sa.Double()))
+)
 
 
 def _unheld() -> sa.ColumnElement[bool]:

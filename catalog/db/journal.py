@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy import orm
@@ -42,39 +42,65 @@ def entries(session: orm.Session, deployment_id: str) -> list[JournalEntry]:
     return list(session.scalars(query.order_by(JournalEntry.started, JournalEntry.key)))
 
 
-def intend(
-    session: orm.Session, deployment_id: str, key: str, name: str, digest: str, arguments: Mapping[str, Any]
-) -> JournalEntry:
-    """Writes the intent, or finds the one an earlier try has written."""
-    entry = session.get(JournalEntry, (deployment_id, key))
-    if entry is None:
-        entry = JournalEntry(
-            deployment_id=deployment_id, key=key, name=name, digest=digest, arguments=dict(arguments), started=now()
-        )
-        session.add(entry)
-        session.flush()
-    return entry
+def enter(
+    session: orm.Session,
+    deployment_id: str,
+    key: str,
+    name: str,
+    digest: str,
+    arguments: Mapping[str, Any],
+    *,
+    finished: bool = False,
+    outcome: Any = None,
+    failure: Mapping[str, Any] | None = None,
+) -> datetime.datetime:
+    """Writes an effect that is certainly not there yet: its intent, or all of it; gives the time of the intent."""
+    moment = now()
+    session.execute(
+        _ENTER,
+        {
+            "deployment_id": deployment_id,
+            "key": key,
+            "name": name,
+            "digest": digest,
+            "arguments": dict(arguments),
+            "started": moment,
+            "finished": moment if finished else None,
+            "outcome": outcome,
+            "failure": None if failure is None else dict(failure),
+        },
+    )
+    return moment
 
 
 def conclude(
     session: orm.Session, deployment_id: str, key: str, *, outcome: Any = None, failure: Mapping[str, Any] | None = None
 ) -> None:
     """Writes what came of an effect."""
+    known = None if failure is None else dict(failure)
     session.execute(
-        sa.update(JournalEntry)
-        .where(JournalEntry.deployment_id == deployment_id, JournalEntry.key == key)
-        .values(outcome=outcome, failure=None if failure is None else dict(failure), finished=now())
+        _CONCLUDE, {"of": deployment_id, "at": key, "outcome": outcome, "failure": known, "finished": now()}
     )
 
 
 def deliver(session: orm.Session, deployment_id: str, deliveries: Mapping[int, str]) -> None:
     """Writes the places in which outcomes were handed to the program: `{number: key}`."""
-    for number, key in deliveries.items():
+    if deliveries:
         session.execute(
-            sa.update(JournalEntry)
-            .where(JournalEntry.deployment_id == deployment_id, JournalEntry.key == key)
-            .values(delivery=number)
+            _DELIVER, [{"of": deployment_id, "at": key, "delivery": number} for number, key in deliveries.items()]
         )
+
+
+# Every effect of every deployment goes through these: prepared once, and past the object-relational mapping.
+_TABLE = cast(sa.Table, JournalEntry.__table__)
+_HERE = sa.and_(_TABLE.c.deployment_id == sa.bindparam("of"), _TABLE.c.key == sa.bindparam("at"))
+_ENTER = sa.insert(_TABLE)
+_CONCLUDE = (
+    sa.update(_TABLE)
+    .where(_HERE)
+    .values(outcome=sa.bindparam("outcome"), failure=sa.bindparam("failure"), finished=sa.bindparam("finished"))
+)
+_DELIVER = sa.update(_TABLE).where(_HERE).values(delivery=sa.bindparam("delivery"))
 
 
 def prune(session: orm.Session, finished_before: datetime.datetime) -> int:

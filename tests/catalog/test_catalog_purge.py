@@ -59,7 +59,7 @@ def deployment(session: orm.Session, environment_id: str, days: float | None, **
                 deployment_id=row.id, environment_id=environment_id, level="info", text="t", sequence=number
             )
         )
-        journal.intend(session, row.id, f"key-{number}", "sleep", "d", {})
+        journal.enter(session, row.id, f"key-{number}", "sleep", "d", {})
     return row.id
 
 

@@ -51,7 +51,7 @@ class Postgres:
         return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/postgres"
 
     def start(self) -> None:
-        settings = f"-p {self.port} -k {self._data} -c listen_addresses=127.0.0.1"
+        settings = f"-p {self.port} -k {self._data} -c listen_addresses=127.0.0.1 -c max_connections=400"
         self._run("pg_ctl", "-D", self._data, "-w", "-t", "120", "-o", settings, "-l", self._data / "log", "start")
 
     def crash(self) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import json
 import logging
+import multiprocessing
 import os
 import pathlib
 import signal
@@ -97,6 +98,7 @@ _store = _Library()
 def main(orders: Orders) -> None:
     """The process: works until it is killed, told to stop by SIGTERM, or has done what it should do `once`."""
     logging.basicConfig(level=orders.log_level)
+    threading.Thread(target=_die_with_the_test, daemon=True).start()
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     log = _Log(orders.log)
@@ -138,6 +140,13 @@ def main(orders: Orders) -> None:
         serving.wait()
     working.stop(30)
     database.dispose()
+
+
+def _die_with_the_test() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 class _Log:

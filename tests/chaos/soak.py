@@ -1,6 +1,6 @@
 """A random soak: workers are killed at random times while deployments go on, and what that cost is told.
 
-    python tests/chaos/soak.py --kills 1000 [--seed N] [--database URL] [--lease 6] [--every 0.5]
+    python tests/chaos/soak.py --kills 1000 [--seed N] [--database sqlite] [--lease 6] [--every 0.5]
 
 Prints how long deployments stood still, how soon another worker resumed them, and how many effects were lost or done
 twice (goal: none). Ends with 1 if a goal was missed. SIGTERM ends the killing early.
@@ -26,8 +26,8 @@ HERE = pathlib.Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
 import chaos_convoy  # noqa: E402
+import chaos_servers  # noqa: E402
 import chaos_world  # noqa: E402
-import sqlalchemy as sa  # noqa: E402
 from chaos_guests import Mishaps  # noqa: E402
 from chaos_heat import Trouble  # noqa: E402
 
@@ -179,34 +179,29 @@ class Soak:
 
 
 @contextlib.contextmanager
-def _database(url: str | None, folder: pathlib.Path) -> Iterator[base.Database]:
-    """A new database on the server, or an SQLite file."""
-    if url is None:
+def _database(kind: str, folder: pathlib.Path) -> Iterator[base.Database]:
+    """A PostgreSQL of the soak's own, or an SQLite file."""
+    if kind == "sqlite":
         database = base.Database(f"sqlite:///{folder}/catalog.sqlite")
         database.create_tables()
         yield database
         database.dispose()
         return
-    name = f"chandlery_soak_{base.new_id()[:8]}"
-    admin = sa.create_engine(url, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    database = base.Database(sa.make_url(url).set(database=name).render_as_string(hide_password=False))
+    server = chaos_servers.Postgres()
     try:
+        database = base.Database(server.url)
         database.create_tables()
         yield database
-    finally:
         database.dispose()
-        with admin.connect() as connection:
-            connection.exec_driver_sql(f"DROP DATABASE {name}{' WITH (FORCE)' if 'postgresql' in url else ''}")
-        admin.dispose()
+    finally:
+        server.close()
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
-    parser.add_argument("--database", default=os.environ.get("CHANDLERY_TEST_POSTGRESQL"), help="URL of a server")
+    parser.add_argument("--database", choices=["postgresql", "sqlite"], default="postgresql")
     parser.add_argument("--lease", type=float, default=6.0)
     parser.add_argument("--poll", type=float, default=2.0)
     parser.add_argument("--workers", type=int, default=3)

@@ -183,7 +183,7 @@ def test_old_journals_are_removed_and_reports_kept(database, workers):
     worker = workers(database, lambda held: (held.write(remember), finish(held)), WorkerSettings(keep_journals=0.0))
 
     def remember(session):
-        journal.intend(session, deployment_id, "0/1", "clock.now", "digest", {})
+        journal.enter(session, deployment_id, "0/1", "clock.now", "digest", {})
 
     worker.wake()
     ended(database, deployment_id)
