@@ -114,7 +114,11 @@ class Database:
         if self.is_sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
-        reads_only = self.engine.execution_options(reads_only=True)
+        reading: dict[str, Any] = {"reads_only": True}
+        if self.engine.dialect.name == "postgresql":
+            # READ COMMITTED shows every statement what is committed then, so a transaction adds two round trips alone
+            reading["isolation_level"] = "AUTOCOMMIT"
+        reads_only = self.engine.execution_options(**reading)
         self._writing = orm.sessionmaker(self.engine, expire_on_commit=False, info={"database": self})
         self._reading = orm.sessionmaker(reads_only, expire_on_commit=False, info={"database": self})
         self._kept: dict[type, Any] = {}
