@@ -31,7 +31,7 @@ def nested(depth: int) -> list[Any]:
         ({"Objects": {"p": 1}}, "no type information"),
         ({"Objects": {"t:Main": {}}}, "no type information"),
         ({"Objects": {"?": 5}}, "must be a dictionary"),
-        (header(type=5), 'class "5" is not found'),
+        (header(type=5), "5 is not the type of an object"),
         (header(type="t.Main/^^"), "not a version condition"),
         (header(type="t.Main@zz"), 'Package "zz"'),
         (header(classVersion="7"), "is not found"),

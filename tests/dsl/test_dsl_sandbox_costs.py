@@ -84,7 +84,7 @@ GROWING_TEXTS = {
     "replace_by_a_dictionary": "$s.replace({x => $s})",
     "replace_by_a_pattern": "regex(x).replace($s, $s)",
     "replace_by_back_references": "regex('x+').replace($s, '\\g<0>' * 500)",
-    "replace_by_a_function": "regex(x).replaceBy($s, $)",
+    "replace_by_a_function": "regex(x).replaceBy($s, $.value * 1000)",
     "join": "$s.join([1, 2, 3])",
     "sum": "$s + $s",
     "format": "'{0}{0}'.format($s)",
@@ -105,7 +105,7 @@ WRITTEN = {
     "in_the_model": "- $.p: $l",
     "as_an_attribute": "- $.setAttr(a, $l)",
     "in_an_effect": "- :Echo.say($l)",
-    "in_a_template": '- Return: !yaql "dump({a => $l})"',
+    "in_a_template": '- Return: !yaql "dump(new(:Main, p => {a => $l}))"',
 }
 
 
