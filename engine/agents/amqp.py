@@ -343,7 +343,7 @@ class _Correspondence:
             self._troubled = True
             self._consumer = None
             with contextlib.suppress(Exception):  # it is broken already
-                self._connection.collapse()
+                self._connection.collect()
             time.sleep(REST_SECONDS)
 
 
