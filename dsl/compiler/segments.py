@@ -7,6 +7,7 @@ segment that was read from a compile cache keeps its bytes until then.
 from __future__ import annotations
 
 import ast
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import CodeType
@@ -27,8 +28,11 @@ class Parts:
     instructions: Mapping[tuple[int, int], str]  # (line, column) -> text
 
 
+_MAKING = threading.RLock()  # making one may need another
+
+
 class Segment:
-    """A piece of code, made at the first need. Two threads that need it at once both make it, equally."""
+    """A piece of code, made at the first need, by one thread at a time: making it uses up the unit it is made of."""
 
     __slots__ = ("_make", "_parts")
 
@@ -40,12 +44,11 @@ class Segment:
     def parts(self) -> Parts:
         """The code. Raises SyntaxProblem if Python can not compile it."""
         if self._parts is None:
-            make = self._make
-            if make is None:  # another thread has made it since
-                assert self._parts is not None
-                return self._parts
-            self._parts = make()
-            self._make = None
+            with _MAKING:
+                if self._parts is None:  # no other thread has made it since
+                    assert self._make is not None
+                    self._parts = self._make()
+                    self._make = None
         return self._parts
 
 
