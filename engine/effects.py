@@ -81,9 +81,7 @@ class Performer:
         except dsl.DslError:
             raise
         except Exception as error:  # an unforeseen answer of a cloud: the package may handle it, the log explains it
-            if outages.is_outage(
-                error
-            ):  # of our own database, which agents are reached through
+            if outages.is_outage(error):  # of our own database, which agents are reached through
                 raise
             LOG.exception("environment %s: effect %s %s failed", self.context.environment_id, effect.key, effect.name)
             raise dsl.SystemFailure((type(error).__name__,), str(error) or repr(error)) from error

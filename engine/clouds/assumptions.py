@@ -88,7 +88,7 @@ def result_of(body: str, scripts: Mapping[str, Any]) -> Any:
     """A value of the shape the plan's body returns: empty texts and lists where scripts would have said something."""
     try:
         indented = "\n".join("    " + line for line in body.expandtabs(4).splitlines())
-        function = ast.parse(f"def plan():\n{indented}\n    pass").body[0]
+        function = _parsed(f"def plan():\n{indented}\n    pass").body[0]
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ""
     returned = [node.value for node in ast.walk(function) if isinstance(node, ast.Return)]
@@ -152,3 +152,15 @@ def _followed(value: Any, path: Sequence[Any]) -> Any:
 def stable_id(*parts: str) -> str:
     """32 hex digits, the same for the same parts."""
     return uuid.uuid5(uuid.NAMESPACE_URL, "/".join(parts)).hex
+
+
+def _parsed(source: str) -> ast.Module:
+    """`ast.parse`, which threads that compile can disturb before Python 3.11.8: it says so, and is asked again."""
+    for _try in range(9):
+        try:
+            return ast.parse(source)
+        except (
+            SystemError
+        ):  # "AST constructor recursion depth mismatch", https://github.com/python/cpython/issues/106905
+            continue
+    return ast.parse(source)
