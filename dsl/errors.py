@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One located complaint about a package. `line` and `column` are 1-based; None where a file as a whole is meant."""
+    """One located complaint about a package. `line` and `column` are 1-based; None where a file as a whole is meant.
+
+    `level`: "error", or "warning" for what works as it is, or fails late if at all.
+    """
 
     file: str
     line: int | None
@@ -23,6 +26,7 @@ class Problem:
     expected: str | None = None
     found: str | None = None
     fix: str | None = None
+    level: Literal["error", "warning"] = "error"
 
     def __str__(self) -> str:
         place = self.file
@@ -33,7 +37,8 @@ class Problem:
         details = ", ".join(
             f"{label} {text}" for label, text in (("expected", self.expected), ("found", self.found)) if text
         )
-        return "; ".join(part for part in (f"{place}: {self.message}", details, self.fix) if part)
+        message = self.message if self.level == "error" else f"{self.level}: {self.message}"
+        return "; ".join(part for part in (f"{place}: {message}", details, self.fix) if part)
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,8 @@ def check(call: Call) -> int:
             opened.append((path, packages.open_package(path)))
         except packages.PackageError as error:
             problems += [_from_here(path, problem) for problem in error.problems]
-    neighbours = [package for _, package in opened] + list(_neighbours(paths, call.options.library))
+    given = [package for _, package in opened]
+    neighbours = [*given, *_neighbours(paths, call.options.library, given)]
     for path, package in opened:
         found = testing.check(package, [other for other in neighbours if other is not package], natives)
         problems += [_from_here(path, problem) for problem in found]
@@ -117,7 +118,7 @@ def test(call: Call) -> int:
     except packages.PackageError as error:
         raise errors.CommandError(f"{path} is no package that can be tested.", *map(str, error.problems)) from None
     natives = system.natives()
-    available = dsl.Library([package, *_neighbours([path], call.options.library)])
+    available = dsl.Library([package, *_neighbours([path], call.options.library, [package])])
     results = testing.run(
         available,
         package.manifest.full_name,
@@ -176,13 +177,14 @@ def _packages_at(path: pathlib.Path) -> list[pathlib.Path]:
     return outer
 
 
-def _neighbours(paths: list[pathlib.Path], folders: list[str]) -> Iterator[Package]:
-    """Packages that may be required: given ones first, then those beside the paths, then the bundled ones."""
+def _neighbours(paths: list[pathlib.Path], folders: list[str], given: Iterable[Package]) -> Iterator[Package]:
+    """Packages that may be required, but none of those given: from the folders, beside the paths, bundled, the first
+    of each name and version."""
     from dsl import packages
 
     places = [pathlib.Path(folder) for folder in folders] + [path.absolute().parent for path in paths]
     found = [place for folder in dict.fromkeys(places) for place in sorted(folder.glob("*/manifest.yaml"))]
-    seen: set[tuple[str, str]] = set()
+    seen = {(package.manifest.full_name, str(package.manifest.version)) for package in given}
     own = {path.absolute() for path in paths}
     for manifest in [*found, *sorted(library.folder().glob("*/manifest.yaml"))]:
         if manifest.parent.absolute() in own:

@@ -7,7 +7,7 @@ package that could have it was looked into.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from yaql.language import expressions as tree
@@ -35,7 +35,9 @@ def check_package(package: Package, available: Iterable[Package] = (), *, thorou
     name, fields of the UI definition.
     """
     problems: list[Problem] = []
-    neighbours = _Neighbours(package, tuple(available), itertools.count() if thorough else iter(range(MAX_HINTS)))
+    unlisted = {name: file for name, (file, _) in package.unlisted().items()}
+    hints = itertools.count() if thorough else iter(range(MAX_HINTS))
+    neighbours = _Neighbours(package, tuple(available), hints, unlisted)
     problems.extend(neighbours.missing())
     for name in package.class_names:
         try:
@@ -65,6 +67,7 @@ class _Neighbours:
     package: Package
     available: tuple[Package, ...]
     hints: Iterator[int]  # one item for each search for what was meant that may still be made
+    unlisted: Mapping[str, str]  # class of the package that its manifest does not list -> file
 
     def missing(self) -> Iterator[Problem]:
         """Requirements that nothing at hand fulfils, if anything is at hand."""
@@ -87,7 +90,7 @@ class _Neighbours:
 
     def has_class(self, name: str) -> bool | None:
         """Whether code of the package can see a class; None if that can not be told."""
-        if name in self.package.class_names:
+        if name in self.package.class_names or name in self.unlisted:
             return True
         certain = True
         core = [other for other in self.available if other.full_name == CORE]
@@ -109,9 +112,19 @@ def _check_class(declaration: ClassDeclaration, package: Package, neighbours: _N
     for parent in (*declaration.extends, *declaration.imports):
         if neighbours.has_class(parent) is False:
             yield _unknown_class(declaration.location, parent, package, neighbours)
+        yield from _check_unlisted(declaration.location, parent, neighbours)
     for structure in structures_of(declaration):
         for expression in expressions_of(structure):
             yield from _check_expression(expression, declaration, package, neighbours)
+
+
+def _check_unlisted(place: Location, name: str, neighbours: _Neighbours) -> Iterator[Problem]:
+    """A class of another file that the manifest does not list: whether it is known depends on what was used before."""
+    file = neighbours.unlisted.get(name)
+    if file is not None and place.file != neighbours.package.location_of(f"Classes/{file}"):
+        message = f"the class {name} is not listed in the manifest and known only once another class of {file} was used"
+        fix = f"list {name}: {file} under Classes in manifest.yaml"
+        yield Problem(place.file, place.line, place.column, message, fix=fix, level="warning")
 
 
 def _check_expression(
@@ -134,6 +147,7 @@ def _check_expression(
                 continue
             if neighbours.has_class(name) is False:
                 yield _unknown_class(place, name, package, neighbours)
+            yield from _check_unlisted(place, name, neighbours)
         resource = _resource(node)
         if resource is not None and f"Resources/{resource}" not in package.names and package.manifest.kind != HEAT:
             message = f"the resource {resource} does not exist"

@@ -73,6 +73,22 @@ class Package:
         """Full names of the classes that the manifest lists."""
         return tuple(self.manifest.classes)
 
+    def unlisted(self) -> dict[str, tuple[str, ClassDeclaration | SyntaxProblem]]:
+        """Class -> (file, declaration) of the classes that files of the manifest define beside those it lists.
+
+        Code knows such a class from when another class of its file was used (spec/muranopl.md §2).
+        """
+        found: dict[str, tuple[str, ClassDeclaration | SyntaxProblem]] = {}
+        for listed, file in self.manifest.classes.items():
+            try:
+                classes = self.declarations.of_file(file, listed)
+            except SyntaxProblem:
+                continue
+            for name, declaration in classes.items():
+                if name not in self.manifest.classes:
+                    found.setdefault(name, (file, declaration))
+        return found
+
     @property
     def names(self) -> tuple[str, ...]:
         """All files of the package, sorted; what is generated for a Heat package is not among them."""

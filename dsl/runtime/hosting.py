@@ -224,12 +224,25 @@ def _to_host(program: Program, value: Any) -> Any:
     if found is not None:
         return ObjectHandle(program, found)
     if isinstance(value, dict):
-        return {_to_host(program, key): _to_host(program, item) for key, item in value.items()}
+        return {_to_host(program, key): _to_host(program, item) for key, item in _described(value).items()}
     if isinstance(value, TypeReference):
         return value.cls.name
     if isinstance(value, (tuple, list, frozenset)) or hasattr(value, "__next__"):
         return [_to_host(program, item) for item in freeze(value)]
     return value
+
+
+def _described(value: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """An object described as code does it, `{Class: properties, id: ...}`, with the header that models have.
+
+    Any other dict as it is: for the host, a class is but its name, from which no description could be told.
+    """
+    key = next((key for key in value if isinstance(key, TypeReference)), None)
+    properties = None if key is None else value[key]
+    if key is None or not (properties is None or isinstance(properties, dict)):
+        return value
+    header = {name: item for name, item in value.items() if name is not key}
+    return {"?": {**header, "type": str(key)}, **(properties or {})}
 
 
 def from_host(value: Any) -> Any:

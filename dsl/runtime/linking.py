@@ -73,6 +73,9 @@ class Linker:
 
     def _load(self, package: LoadedPackage, name: str) -> MuranoClass:
         table = functions.table(package.format_version, self._limits)
+        place = package.file_of(name)
+        if place is not None:
+            package.files.setdefault(*place)
         digest, label = ("", "") if package.package is None else (package.package.digest, package.package.label)
         code = sources.compiled(
             Source(digest, label, name, table, self._host, package.name == CORE, package, self._cache)

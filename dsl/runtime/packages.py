@@ -25,6 +25,7 @@ class LoadedPackage:
         self.package = package  # None only for io.murano where the library has no such package
         self.format_version = package.format_version if package is not None else "1.4"
         self.classes: dict[str, MuranoClass] = {}
+        self.files: dict[str, str] = {}  # class file -> the listed class it was first read for
         self.requirements = self._requirements()
         self._found: dict[tuple[str, bool], MuranoClass] = {}
 
@@ -40,6 +41,21 @@ class LoadedPackage:
     @property
     def class_names(self) -> tuple[str, ...]:
         return tuple(self.package.class_names) if self.package is not None else ()
+
+    def file_of(self, class_name: str) -> tuple[str, str] | None:
+        """(file, listed class it is read for) of a class, None for one the package has not.
+
+        A class that the manifest does not list is known from when another class of its file was (spec/muranopl.md §2).
+        """
+        if self.package is None:
+            return None
+        listed = self.package.manifest.classes.get(class_name)
+        if listed is not None:
+            return listed, class_name
+        for file, reader in self.files.items():
+            if class_name in self.package.declarations.of_file(file, reader):
+                return file, reader
+        return None
 
     def provides(self, class_name: str) -> bool:
         if self.package is not None and class_name in self.package.manifest.classes:
@@ -70,6 +86,8 @@ class LoadedPackage:
                 for candidate in (name, name.removeprefix(_EXTENSIONS)):
                     if package.provides(candidate):
                         return package, candidate
+        if self.file_of(name) is not None:  # last, because it reads files that need not be read for other names
+            return self, name
         places = ", ".join(f"{package.name}/{package.version}" for package in [*searched, self])
         raise NoClassFound(f'Class "{name}" is not found in {places}')
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from dsl.compiler import ClassCode, compile_class
 from dsl.compiler.expressions import Lazy
-from dsl.errors import NoClassFound
+from dsl.errors import NoClassFound, SyntaxProblem
 from dsl.functions import FunctionTable
 from dsl.packages import ClassDeclaration, Namespaces, read_declarations
 from dsl.runtime.builtin import DECLARATIONS
@@ -88,14 +88,17 @@ def raw(cls: MuranoClass) -> ClassDeclaration:
 
 
 def _declaration(package: LoadedPackage, name: str) -> ClassDeclaration:
-    if package.package is None or name not in package.package.manifest.classes:
+    place = package.file_of(name)
+    if package.package is None or place is None:
         return _synthetic(name)
-    try:
-        return package.package.declaration(name)
-    except KeyError:
-        file = package.package.manifest.classes[name]
+    file, reader = place
+    found = package.package.declarations.of_file(file, reader).get(name)
+    if found is None:
         message = f'Class "{name}" is not found in {package.name}/{package.version}: {file} does not define it'
-        raise NoClassFound(message) from None
+        raise NoClassFound(message)
+    if isinstance(found, SyntaxProblem):
+        raise SyntaxProblem(found.problem, found.name)  # its own would keep every caller's frames
+    return found
 
 
 @functools.lru_cache(maxsize=200)

@@ -43,12 +43,15 @@ def check(
             declaration = package.declaration(class_name)
         except (SyntaxProblem, KeyError):
             continue  # check_package said so
-        found = [*_compile(declaration, names.signatures), *names.check(declaration)]
+        lines = (
+            package.read(f"Classes/{package.manifest.classes[class_name]}").decode("utf-8-sig", "replace").splitlines()
+        )
+        found = [*_compile(declaration, names.signatures, lines), *names.check(declaration)]
         problems.extend(sorted(found, key=lambda problem: (problem.line or 0, problem.column or 0)))
     return list(dict.fromkeys(problems))
 
 
-def _compile(declaration: ClassDeclaration, signatures: Signatures) -> Iterator[Problem]:
+def _compile(declaration: ClassDeclaration, signatures: Signatures, lines: list[str]) -> Iterator[Problem]:
     """A problem of each property, method and statement: compiled apart, none hides the others."""
     bare = replace(declaration, properties={}, methods={})
     yield from _problem_of(bare, signatures)
@@ -57,7 +60,7 @@ def _compile(declaration: ClassDeclaration, signatures: Signatures) -> Iterator[
     for name, method in declaration.methods.items():
         whole = list(_problem_of(replace(bare, meta=(), methods={name: method}), signatures))
         if whole and isinstance(method.body, Sequence):
-            single = [_of_text(text, place) for text, place in _texts(method.body)]
+            single = [_of_text(text, place, lines) for text, place in _texts(method.body)]
             for statement in method.body:
                 if not isinstance(statement, str) and not any(_texts([statement])):
                     alone = replace(method, body=statement, arguments=(), meta=())
@@ -84,15 +87,15 @@ def _texts(block: object) -> Iterator[tuple[str, Location]]:
 _BLOCKS = frozenset({"Then", "Else", "Do", "Default", "Parallel", "Catch", "Try", "Finally", "Match", "Switch"})
 
 
-def _of_text(text: str, place: Location) -> Problem:
+def _of_text(text: str, place: Location, lines: list[str]) -> Problem:
     """What is wrong with a text that stands for a statement, at the character where it goes wrong."""
     fix = "correct the expression; texts are no statements"
     try:
         syntax.parse(text)
     except syntax.ExpressionError as error:
-        column = place.column
-        if place.line == place.end_line and place.end_column - place.column == len(text):
-            column += error.position or 0
+        line = lines[place.line - 1] if place.line <= len(lines) else ""
+        begin = line.find(text, place.column - 1)  # behind a quote; not there if it has escapes or several lines
+        column = place.column if begin < 0 else begin + 1 + (error.position or 0)
         return Problem(place.file, place.line, column, f"the statement {text[:80]!r} does not parse: {error}", fix=fix)
     return Problem(place.file, place.line, place.column, f"{text[:80]!r} is no statement", "an expression", fix=fix)
 
@@ -166,9 +169,11 @@ _SCOPED = frozenset({"let", "with", "def", "as", "unpack"})  # the compiler's ow
 def _methods_of(package: Package) -> set[str] | None:
     """Names of the methods of all classes, None if a class can not be read."""
     try:
-        return {name for class_name in package.class_names for name in package.declaration(class_name).methods}
+        listed = [package.declaration(class_name) for class_name in package.class_names]
     except (SyntaxProblem, KeyError):
         return None
+    others = [found for _, found in package.unlisted().values() if isinstance(found, ClassDeclaration)]
+    return {name for declaration in (*listed, *others) for name in declaration.methods}
 
 
 def _check_contract(what: str, contract: object, place: Location) -> Iterator[Problem]:

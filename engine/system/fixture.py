@@ -15,8 +15,10 @@ class TestFixture:
         self._this = this
 
     @dsl.method
-    def load_model(self, model: dict) -> object:
-        """Loads a model, {"Objects": ...} or one object with its header, and returns its root object."""
+    def load(self, model: dict) -> object:
+        """Loads a model as the service stores it, {"Objects": ...}, or one object of it, described as there or as in
+        code, and returns its root object.
+        """
         return self._this.load(model if "Objects" in model else {"Objects": model})
 
     @dsl.method

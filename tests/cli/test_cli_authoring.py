@@ -117,6 +117,33 @@ def test_a_failing_test_shows_the_authors_lines(package, capsys):
     assert ".py" not in said
 
 
+def test_a_neighbour_of_the_same_name_and_version_does_not_stand_in_for_the_package(package, tmp_path, capsys):
+    other = shutil.copytree(package, tmp_path / "earlier")
+    (other / "Classes" / "App.yaml").write_text(APP.replace("* 2", "* 3"))
+    (other / "Classes" / "AppTest.yaml").write_text(APP_TEST.replace("testDoubling", "testSomethingElse"))
+    assert main.main(["package", "test", str(package)]) == errors.OK
+    assert "testDoubling ....... OK" in capsys.readouterr().out
+
+
+def test_a_test_loads_objects_described_in_code_and_as_the_service_stores_them(package, capsys):
+    body = """\
+      - $stored: $.load({Objects => {'?' => {type => 'org.example.App'}, size => 3}})
+      - $.assertEqual(6, $stored.double())
+      - $code:
+          Objects:
+            :App:
+              size: 5
+      - $.assertEqual(10, $.load($code).double())
+      - $bare:
+          :App:
+            size: 7
+      - $.assertEqual(14, $.load($bare).double())
+"""
+    kept = APP_TEST.partition("      - $app")[0]
+    (package / "Classes" / "AppTest.yaml").write_text(kept + body)
+    assert main.main(["package", "test", str(package)]) == errors.OK, capsys.readouterr().out
+
+
 def test_a_package_without_tests_does_not_pass(package, capsys):
     shutil.rmtree(package / "Classes")
     (package / "Classes").mkdir()

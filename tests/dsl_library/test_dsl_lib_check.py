@@ -67,6 +67,16 @@ def test_classes_of_requirements_that_are_not_at_hand_are_not_judged() -> None:
     assert "the class org.other.Base" in problems({"Classes/A.yaml": body}, (other,), **arguments)[0]
 
 
+def test_a_class_that_only_its_file_knows_is_seen_from_there_and_doubtful_from_elsewhere() -> None:
+    files = {
+        "Classes/A.yaml": "Namespaces: {=: org.demo}\nName: A\nMethods: {m: {Body: [new(Helper)]}}\n---\nName: Helper",
+        "Classes/B.yaml": "Namespaces: {=: org.demo}\nName: B\nMethods: {m: {Body: [new(Helper)]}}",
+    }
+    (found,) = problems(files, Classes="{org.demo.A: A.yaml, org.demo.B: B.yaml}")
+    assert found.startswith("demo/Classes/B.yaml:3:22: warning: the class org.demo.Helper is not listed")
+    assert found.endswith("list org.demo.Helper: A.yaml under Classes in manifest.yaml")
+
+
 def test_a_requirement_in_the_wrong_version_is_missing() -> None:
     other = package({}, FullName="org.other", Version="2.0.0")
     found = problems({}, (other,), Require="{org.other: 1}")
@@ -244,7 +254,7 @@ BROKEN = {
 
 @pytest.mark.skipif(not PUBLIC, reason="CHANDLERY_PUBLIC_PACKAGES does not name a folder of public packages")
 def test_public_packages_get_the_verdicts_of_the_census() -> None:
-    folders = [path.parent for path in Path(PUBLIC).rglob("manifest.yaml") if "Resources" not in path.parts]
+    folders = [path.parent for path in Path(PUBLIC).rglob("manifest.yaml") if not {"Resources", "meta"} & {*path.parts}]
     packages = [open_package(folder) for folder in folders]
     verdicts: dict[str, str] = {}
     for each in packages:

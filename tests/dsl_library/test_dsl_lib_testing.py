@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from xml.etree import ElementTree
 
 import pytest
@@ -102,6 +103,29 @@ def test_each_test_runs_in_a_program_of_its_own(library: dsl.Library) -> None:
     }
     assert not run.ok
     assert run.count("passed") == 3
+
+
+def test_a_test_may_use_the_classes_beside_it_that_the_manifest_does_not_list() -> None:
+    text = """
+        Namespaces: {=: org.demo, t: io.murano.test}
+        Name: AloneTest
+        Extends: t:TestFixture
+        Methods:
+          testHelper: {Body: [$.require(new(Helper).answer() = 42)]}
+        ---
+        Name: Helper
+        Extends: HelperOfHelper
+        ---
+        Name: HelperOfHelper
+        Methods: {answer: {Body: {Return: 42}}}
+    """
+    core = package("io.murano", {"io.murano.test.TestFixture": "F.yaml"}, {"F.yaml": FIXTURE})
+    demo = package("org.demo", {"org.demo.AloneTest": "T.yaml"}, {"T.yaml": textwrap.dedent(text)})
+    run = dsl.testing.run(dsl.Library([core, demo]), "org.demo")
+    assert outcomes(run) == {"testHelper": "passed"}, run.text()
+    elsewhere = dsl.Runtime(dsl.Library([core, demo])).load({})  # where no class of the file was used
+    with pytest.raises(dsl.Thrown, match="is not found"):
+        elsewhere.find_class("org.demo.Helper", "*", "org.demo")
 
 
 def test_a_failure_shows_the_packages_own_lines(library: dsl.Library) -> None:
