@@ -73,7 +73,8 @@ def open_archive(data: bytes, limits: dsl_packages.ArchiveLimits, *, forms: bool
     """
     package = dsl_packages.open_package(data, limits)
     ui = package.location_of("UI/")
-    problems = [each for each in dsl_packages.check_package(package) if forms or not each.file.startswith(ui)]
+    found = (each for each in dsl_packages.check_package(package) if each.level == "error")
+    problems = [each for each in found if forms or not each.file.startswith(ui)]
     manifest = package.manifest
     problems += _too_long(manifest)
     problems += _form_problems(ui, package.ui_definition)

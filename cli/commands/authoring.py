@@ -47,6 +47,7 @@ def register(actions: Any, shared: argparse.ArgumentParser) -> None:
     check_ = actions.add_parser("check", parents=[shared], help="validate package sources without running them")
     check_.add_argument("paths", nargs="+", metavar="PATH", help="package folder or zip file, or a folder of packages")
     check_.add_argument("--sarif", metavar="FILE", help="also write the problems as SARIF, for editors and CI")
+    check_.add_argument("--strict", action="store_true", help="exit code 1 for warnings, too")
     check_.set_defaults(run=check)
 
     test_ = actions.add_parser("test", parents=[shared], help="run the tests inside a package, offline")
@@ -66,7 +67,7 @@ def register(actions: Any, shared: argparse.ArgumentParser) -> None:
 
 
 def check(call: Call) -> int:
-    """Say every problem of the sources with its place; exit code 1 if there is one."""
+    """Say every problem of the sources with its place; exit code 1 for errors, with --strict for warnings too."""
     from dsl import packages, testing
     from engine import system
 
@@ -84,14 +85,17 @@ def check(call: Call) -> int:
     for path, package in opened:
         found = testing.check(package, [other for other in neighbours if other is not package], natives)
         problems += [_from_here(path, problem) for problem in found]
+    if call.options.strict:
+        problems = [dataclasses.replace(problem, level="error") for problem in problems]
     if call.options.sarif:
         pathlib.Path(call.options.sarif).write_text(json.dumps(sarif(problems), indent=2), encoding="utf-8")
+    failed = [problem for problem in problems if problem.level == "error"]
     lines = [str(problem) for problem in problems]
-    summary = (
-        f"{len(paths)} packages checked, {len(problems)} problems." if problems else f"{len(paths)} packages: sound."
-    )
+    counts = f"{len(failed)} problems, {len(problems) - len(failed)} warnings"
+    summary = f"{len(paths)} packages checked, {counts}." if problems else f"{len(paths)} packages: sound."
     document = [
         {
+            "level": problem.level,
             "file": problem.file,
             "line": problem.line,
             "column": problem.column,
@@ -103,7 +107,7 @@ def check(call: Call) -> int:
         for problem in problems
     ]
     call.output.result(document, "\n".join([*lines, summary]))
-    return errors.FAILED if problems else errors.OK
+    return errors.FAILED if failed else errors.OK
 
 
 def test(call: Call) -> int:
@@ -149,7 +153,7 @@ def sarif(problems: Iterable[Problem]) -> dict[str, Any]:
         results.append(
             {
                 "ruleId": "package",
-                "level": "error",
+                "level": problem.level,
                 "message": {"text": str(problem)},
                 "locations": [{"physicalLocation": location}],
             }

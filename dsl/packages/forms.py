@@ -171,7 +171,8 @@ def _check_expression(expression: Expression, fields: dict[str, list[str]]) -> I
         else:
             continue
         if meant is not None:
-            yield _problem(expression.location, message, fix=f"did you mean {meant}?")
+            place, fix = expression.location, f"did you mean {meant}?"
+            yield Problem(place.file, place.line, place.column, message, fix=fix, level="warning")
 
 
 def _member(node: object) -> str | None:

@@ -76,21 +76,27 @@ def _check_list(table: Mapping, key: str, package: Package, inline: frozenset[st
 
 
 def _check_reference(entry: object, place: Location, package: Package, inline: frozenset[str]) -> Iterator[Problem]:
-    """Problems of `path`, `<path>`, `{name: path}` or a URL."""
+    """Problems of `path`, `<path>`, `{name: path}` or a URL. What is in `<>` is binary, and often made by a build."""
     if isinstance(entry, Mapping) and len(entry) == 1:
         key = next(iter(entry))
         place = entry.value_location(key)
         entry = entry[key]
     if not isinstance(entry, str) or entry.startswith("$") or "://" in entry or entry in inline:
         return
-    path = entry[1:-1] if entry.startswith("<") and entry.endswith(">") else entry
+    binary = entry.startswith("<") and entry.endswith(">")
+    path = entry[1:-1] if binary else entry
     if path in inline or SCRIPTS + path in package.names:
         return
     available = [name.removeprefix(SCRIPTS) for name in package.names if name.startswith(SCRIPTS)]
     meant = spelling.close_to(path, available)
     hint = f"did you mean {meant}? If not, " if meant else ""
     fix = f"{hint}add {SCRIPTS}{path}, or correct the name"
-    yield _problem(place, f"the script file {path} does not exist", fix=fix)
+    message = f"the script file {path} does not exist"
+    if binary and not meant:
+        fix = f"build {SCRIPTS}{path} before the package is used, or correct the name"
+        yield Problem(place.file, place.line, place.column, message, fix=fix, level="warning")
+    else:
+        yield _problem(place, message, fix=fix)
 
 
 def _inline_names(files: object) -> frozenset[str]:

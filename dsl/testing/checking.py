@@ -32,6 +32,9 @@ def check(
 ) -> list[Problem]:
     """Every problem of a package: what `check_package(thorough=True)` finds, statements that do not compile, functions,
     methods and variables that do not exist. `natives` are the host classes of the packages at hand.
+
+    Warnings: a method that nothing at hand has, nor one spelled like it (a package that is not at hand may bring it);
+    a variable that is never set, where null may do.
     """
     at_hand = (package, *available)
     problems = packages.check_package(package, at_hand[1:], thorough=True)
@@ -160,7 +163,9 @@ class _Names:
                 known, what = self.functions, "there is no function"
             else:
                 continue
-            yield _unknown(expression, node.name, f"{what} {node.name}", spelling.close_to(node.name, known))
+            meant = spelling.close_to(node.name, known)
+            problem = _unknown(expression, node.name, f"{what} {node.name}", meant)
+            yield replace(problem, level="warning") if is_member and meant is None else problem
 
 
 _SCOPED = frozenset({"let", "with", "def", "as", "unpack"})  # the compiler's own, on the left of `->`
@@ -198,7 +203,10 @@ def _defined(structure: object) -> frozenset[str]:
 
 
 def _check_variables(method: MethodDeclaration) -> Iterator[Problem]:
-    """Variables that are read, never set, and spelled nearly like one that is: reading them gives null."""
+    """Variables that are read, never set, and spelled nearly like one that is: reading them gives null.
+
+    That may do where they are passed on, not where something is asked of them.
+    """
     assigned, loops = names_bound(method.body, method.location)
     known = {*assigned, *loops, *(each.name for each in method.arguments)}
     for node in _nodes(method.body):
@@ -209,13 +217,23 @@ def _check_variables(method: MethodDeclaration) -> Iterator[Problem]:
                     if isinstance(each, (tree.KeywordConstant, tree.Constant)) and isinstance(each.value, str):
                         known.add(each.value)
     for expression in expressions_of(method.body):
-        for node in _nodes(expression):
+        nodes = list(_nodes(expression))
+        receivers = {id(node.args[0]) for node in nodes if _asks(node)}
+        for node in nodes:
             if isinstance(node, tree.GetContextValue):
                 name = str(node.path.value).removeprefix("$")
                 if name and name not in known and name != "this" and not name.isdecimal():
                     meant = spelling.close_to(name, sorted({*assigned, *loops, *(a.name for a in method.arguments)}))
                     if meant is not None:
-                        yield _unknown(expression, f"${name}", f"the variable ${name} is never set", f"${meant}")
+                        found = _unknown(expression, f"${name}", f"the variable ${name} is never set", f"${meant}")
+                        yield found if id(node) in receivers else replace(found, level="warning")
+
+
+def _asks(node: object) -> bool:
+    """Whether a node asks its first argument for a property, a method or an item."""
+    if isinstance(node, tree.BinaryOperator):
+        return bool(node.operator == ".")
+    return isinstance(node, tree.Function) and node.name == "#indexer"
 
 
 def _nodes(structure: object) -> Iterator[object]:

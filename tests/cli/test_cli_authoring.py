@@ -84,6 +84,22 @@ def test_a_problem_has_its_file_line_and_column_in_text_json_and_sarif(package, 
     assert place["region"] == {"startLine": 13, "startColumn": 30}
 
 
+def test_warnings_fail_only_where_that_is_asked_for(package, tmp_path, capsys):
+    (package / "Classes" / "App.yaml").write_text(APP.replace("$.size * 2", "$.somewhereElse()"))
+    report = tmp_path / "report.sarif"
+    arguments = ["package", "check", str(package), "--sarif", str(report)]
+    assert main.main(arguments) == errors.OK
+    said = capsys.readouterr().out
+    assert f"{package}/Classes/App.yaml:13:17: warning: nothing at hand has a method somewhereElse" in said
+    assert "1 packages checked, 0 problems, 1 warnings." in said
+    assert json.loads(report.read_text())["runs"][0]["results"][0]["level"] == "warning"
+    assert main.main([*arguments, "-f", "json"]) == errors.OK
+    assert json.loads(capsys.readouterr().out)[0]["level"] == "warning"
+    assert main.main([*arguments, "--strict"]) == errors.FAILED
+    assert "1 packages checked, 1 problems, 0 warnings." in capsys.readouterr().out
+    assert json.loads(report.read_text())["runs"][0]["results"][0]["level"] == "error"
+
+
 def test_a_problem_in_an_archive_names_the_archive(package, tmp_path, capsys):
     (package / "Classes" / "App.yaml").unlink()
     archive = tmp_path / "app.zip"
