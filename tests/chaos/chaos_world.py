@@ -11,7 +11,7 @@ import pathlib
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,10 +68,7 @@ class World:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        for process in self._workers:
-            process.kill()
-        for process in self._workers:
-            process.join()
+        self.end_workers()
         self.guests.close()
         self.heat.close()
 
@@ -82,6 +79,14 @@ class World:
         process.start()
         self._workers.append(process)
         return process
+
+    def end_workers(self) -> None:
+        """Ends those that are left: one of them would take what the next test has for its own."""
+        for process in self._workers:
+            process.kill()
+        for process in self._workers:
+            process.join()
+        self._workers.clear()
 
     def environment(self, name: str, ships: tuple[str, ...] = chaos_convoy.SHIPS) -> str:
         environment_id = base.new_id()
@@ -136,6 +141,13 @@ class World:
 
     def ended(self, deployment_id: str) -> bool:
         return self.state(deployment_id) in (deployments.FINISHED, None)
+
+    def unfinished(self, deployment_ids: Collection[str]) -> set[str]:
+        """Those that have not ended, in one query."""
+        row = deployments.Deployment
+        query = deployments.sa.select(row.id).where(row.id.in_(deployment_ids), row.state != deployments.FINISHED)
+        with self.database.reading() as session:
+            return set(session.scalars(query))
 
     def wait_for_the_end(self, *deployment_ids: str, seconds: float = PATIENCE) -> None:
         for each in deployment_ids:

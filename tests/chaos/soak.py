@@ -129,7 +129,7 @@ class Soak:
         return self._world.seen(deployment_id)
 
     def _keep_busy(self) -> None:
-        self._open = {each for each in self._open if not self._world.ended(each)}
+        self._open = self._world.unfinished(self._open)
         while len(self._open) < self._chosen.open:
             deployment_id = self._world.submit(self._world.environment(f"soak {len(self._ids)}"))
             self._ids.append(deployment_id)

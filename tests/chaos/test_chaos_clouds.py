@@ -27,6 +27,7 @@ def calm(world):
 def weather(world):
     """The world, which is fair again afterwards."""
     yield world
+    world.end_workers()
     world.heat.faults = lambda request: None
     world.guests.mishaps = Mishaps()
 
