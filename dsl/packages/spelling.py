@@ -44,8 +44,13 @@ def close_to(word: str, known: Iterable[str]) -> str | None:
     """The known word that was probably meant; long words and lists are not searched to the end."""
     if len(word) > MAX_WORD:
         return None
-    candidates = (each for each in known if len(each) <= MAX_WORD)
-    matches = difflib.get_close_matches(word, itertools.islice(candidates, MAX_KNOWN), 1, 0.8)
+    candidates = list(itertools.islice((each for each in known if len(each) <= MAX_WORD), MAX_KNOWN))
+    if len(word) > 3:
+        swapped = {word[:at] + word[at + 1] + word[at] + word[at + 2 :] for at in range(len(word) - 1)}
+        for each in candidates:
+            if each in swapped:  # which in a short word is less alike than what is meant to be found below
+                return each
+    matches = difflib.get_close_matches(word, candidates, 1, 0.8)
     return matches[0] if matches else None
 
 

@@ -25,6 +25,7 @@ from dsl.runtime.functions import FUNCTIONS, LEGACY_METHODS, METHODS
 from dsl.runtime.natives import methods_of
 from dsl.runtime.sources import Signatures
 from dsl.syntax import Expression, Location, Sequence
+from dsl.testing.mistakes import Surroundings
 
 
 def check(
@@ -40,7 +41,10 @@ def check(
     problems = packages.check_package(package, at_hand[1:], thorough=True)
     if package.manifest.kind == HEAT:
         return problems
-    names = _Names.of(package, at_hand, {**BUILTIN, **(natives or {})})
+    hosts = {**BUILTIN, **(natives or {})}
+    names = _Names.of(package, at_hand, hosts)
+    language = {*functions.table(package.format_version).names(True), *METHODS, *LEGACY_METHODS, *STEPS}
+    surroundings = Surroundings.of(at_hand, hosts, language)
     for class_name in package.class_names:
         try:
             declaration = package.declaration(class_name)
@@ -49,7 +53,11 @@ def check(
         lines = (
             package.read(f"Classes/{package.manifest.classes[class_name]}").decode("utf-8-sig", "replace").splitlines()
         )
-        found = [*_compile(declaration, names.signatures, lines), *names.check(declaration)]
+        found = [
+            *_compile(declaration, names.signatures, lines),
+            *names.check(declaration),
+            *surroundings.check(declaration, lines),
+        ]
         problems.extend(sorted(found, key=lambda problem: (problem.line or 0, problem.column or 0)))
     return list(dict.fromkeys(problems))
 
@@ -218,7 +226,7 @@ def _check_variables(method: MethodDeclaration) -> Iterator[Problem]:
                         known.add(each.value)
     for expression in expressions_of(method.body):
         nodes = list(_nodes(expression))
-        receivers = {id(node.args[0]) for node in nodes if _asks(node)}
+        receivers = {id(asked) for node in nodes if (asked := _asked(node)) is not None}
         for node in nodes:
             if isinstance(node, tree.GetContextValue):
                 name = str(node.path.value).removeprefix("$")
@@ -229,11 +237,11 @@ def _check_variables(method: MethodDeclaration) -> Iterator[Problem]:
                         yield found if id(node) in receivers else replace(found, level="warning")
 
 
-def _asks(node: object) -> bool:
-    """Whether a node asks its first argument for a property, a method or an item."""
+def _asked(node: object) -> object:
+    """What a node asks for a property, a method or an item, if it does."""
     if isinstance(node, tree.BinaryOperator):
-        return bool(node.operator == ".")
-    return isinstance(node, tree.Function) and node.name == "#indexer"
+        return node.args[0] if node.operator == "." else None
+    return node.args[0] if isinstance(node, tree.Function) and node.name == "#indexer" else None
 
 
 def _nodes(structure: object) -> Iterator[object]:

@@ -13,6 +13,7 @@ from dsl.packages import Package
 from dsl.runtime.program import Program
 from dsl.testing.coverage import Recorder
 from dsl.testing.discovery import FIXTURE, Test, discover, find_package
+from dsl.testing.hints import Hints
 from dsl.testing.results import ERROR, FAILED, PASSED, TestResult, TestRun
 from dsl.testing.world import OfflineSystem
 
@@ -54,9 +55,10 @@ def run(
     for each in broken:
         test = Test(each.class_name, "(loading)", found.location_of("manifest.yaml"), 1)
         add(TestResult(test, ERROR, 0.0, str(each.error.message), each.error.formatted()))
+    hints = Hints(found, library.packages, system)
     for test in tests:
         with recorder.recording() if recorder is not None else contextlib.nullcontext():
-            result = _run(test, found, dsl.Runtime(library, system=system(), limits=limits, mocks=True))
+            result = _run(test, found, dsl.Runtime(library, system=system(), limits=limits, mocks=True), hints)
         add(result)
     measured = recorder.coverage(package) if recorder is not None else None
     return TestRun(package, tuple(results), time.perf_counter() - started, measured)
@@ -71,7 +73,7 @@ def _measured(program: Program, package: Package, broken: set[str]) -> Iterator[
                 yield cls.code
 
 
-def _run(test: Test, package: Package, runtime: dsl.Runtime) -> TestResult:
+def _run(test: Test, package: Package, runtime: dsl.Runtime, hints: Hints) -> TestResult:
     started = time.perf_counter()
     outcome, message, details = PASSED, "", ""
     failing = ERROR  # what a failure means at this point
@@ -85,7 +87,7 @@ def _run(test: Test, package: Package, runtime: dsl.Runtime) -> TestResult:
         failing = ERROR
         program.run(None, "tearDown")
     except (Thrown, LimitExceeded) as error:
-        outcome, message, details = failing, _summary(error), error.formatted()
+        outcome, message, details = failing, _summary(error), "\n".join([error.formatted(), *hints.of(error)])
     finally:
         if program is not None:
             program.discard()

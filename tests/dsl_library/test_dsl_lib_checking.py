@@ -104,6 +104,33 @@ def test_a_variable_that_is_nearly_one_that_is_set_is_found() -> None:
     ]
 
 
+def test_own_properties_and_arguments_that_are_nearly_there_are_found() -> None:
+    head = HEAD + "Properties: {size: {Contract: $}}\n"
+    found = [
+        each.removeprefix("7:") for each in said("- $.size + $.siez\n- $.late: 1\n- $.laet\n- $x.select($.siez)", head)
+    ]
+    assert len(found) == 2
+    assert found[0].endswith("20: the class has no property siez; found $.size + $.siez; did you mean size?")
+    assert found[1].endswith("11: the class has no property laet; found $.laet; did you mean late?")
+    assert said("- $.siez", HEAD + "Extends: Elsewhere\nProperties: {size: {Contract: $}}\n")[1:] == []
+    code = HEAD + "Methods:\n  m: {Arguments: [count: {Contract: $}], Body: [$.m(conut => 1), $.m(else => 1)]}\n"
+    (problem,) = dsl.testing.check(package(code), [CORE])
+    assert problem.message == "the method m has no argument conut"
+    assert problem.fix == "did you mean count?"
+
+
+def test_texts_that_were_meant_as_expressions_are_doubted_unless_quoted() -> None:
+    found = said("- Return: $.m(1\n- $x: '$.m(1'\n- $x: $5 (five) and more (\n- $x: ${HOME}/bin\n- $x: $HOME/bin")
+    assert [each.partition(": ")[0] for each in found] == ["6:17"]
+    assert "'$.m(1' does not parse as an expression and is a text: it ends too early" in found[0]
+
+
+def test_what_new_is_given_for_no_property_is_doubted() -> None:
+    head = HEAD + "Properties: {size: {Contract: $}, colour: {Contract: $}}\n"
+    (found,) = said("- new(A, colur => red, other => 1)", head)
+    assert found.startswith("7:16: warning: the class org.demo.A has no property colur")
+
+
 def test_a_contract_that_does_not_parse_is_no_text() -> None:
     head = HEAD + "Properties:\n  p: {Contract: $.int(}\n  q: {Contract: $.strng()}\n"
     found = said("- $.m()", head)
@@ -139,6 +166,7 @@ DOUBTFUL = {
     "com.mirantis.clearwater.Clearwater": {
         "ui.yaml:31:14: warning: the form instanceConfiguration has no field keyPair",
         "ClearwaterComponentBase.yaml:138:39: warning: nothing at hand has a method getUninstallScriptName",
+        "has no property allowedFailures",  # its constructors take it, and nothing comes of it
     },
     "io.murano.apps.lbaas.F5BigIPLTM": {"warning: the script file f5-lbaas-driver.tar.gz.bs64 does not exist"},
     "io.murano.apps.lbaas.LBaaS": {"warning: the script file lbaas.tar.gz.bs64 does not exist"},
