@@ -79,7 +79,8 @@ def _sights(tables: dict[str, Any]) -> list[tuple[tuple[str, bool], Any]]:
 
 def _folders() -> list[Path]:
     public = os.environ.get("CHANDLERY_PUBLIC_PACKAGES")
-    found = [path.parent for path in sorted(Path(public).rglob("manifest.yaml"))] if public else []
+    files = sorted(Path(public).rglob("manifest.yaml")) if public else []
+    found = [path.parent for path in files if "meta" not in path.parts]  # another core library is not read
     return [*packages.core_library(), *found]
 
 
