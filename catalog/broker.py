@@ -25,9 +25,7 @@ import oslo_messaging  # noqa: E402
 if _eventlet is None:
     del sys.modules["eventlet"]
 
-__all__ = ["OPTIONS", "TOPIC", "notification_transport", "oslo_messaging", "target", "transport"]
-
-TOPIC = "chandlery-engine"
+__all__ = ["OPTIONS", "notification_transport", "oslo_messaging", "target", "transport"]
 
 OPTIONS = (
     cfg.StrOpt(
@@ -69,7 +67,9 @@ def notification_transport(conf: cfg.ConfigOpts, url: str | None, exchange: str 
 
 def target(conf: cfg.ConfigOpts, server: str | None = None) -> Any:
     """The engine of this installation; with `server`, one process of it."""
-    return oslo_messaging.Target(exchange=conf.messaging.exchange, topic=TOPIC, server=server)
+    # On RabbitMQ a topic is a queue, and queues are the virtual host's: the exchange's name alone keeps nobody apart.
+    exchange = conf.messaging.exchange
+    return oslo_messaging.Target(exchange=exchange, topic=f"{exchange}-engine", server=server)
 
 
 def _register_strays(conf: cfg.ConfigOpts) -> None:

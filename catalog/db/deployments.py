@@ -93,7 +93,7 @@ def submit(
     """Queues a deployment with its first report, "Action <method> is scheduled" (spec/api-v1 §1.5).
 
     `action` is `{"object_id", "method", "args"}`, null for a delete; `lock` is `[{"fqn", "version", "package_id",
-    "digest"}]`. Wake the workers after the commit: `deployment_ready(deployment_id)` on topic `chandlery-engine`.
+    "digest"}]`. Wake the workers after the commit: `deployment_ready(deployment_id)` on the topic of `catalog.broker`.
     Raises `ValueError` for an unknown kind, or an action that does not fit it.
     """
     if kind not in KINDS:

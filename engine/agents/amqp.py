@@ -275,9 +275,11 @@ class _Correspondence:
         heard = "" if agent is None or agent.seen is None else f"; it last answered {stored.elapsed(agent.seen)} ago"
         with self._broker():
             queue = self._connection.default_channel.queue_declare(self._mailbox.plans, passive=True)
+            where = "look at the server's boot log, and at /var/log/murano-agent.log there"
+            if not queue.consumer_count:
+                return f"it is not connected to the broker{heard}; {where}"
             if queue.message_count:
-                what = "has not taken the plan" if queue.consumer_count else "is not connected to the broker"
-                return f"it {what}{heard}; look at the server's boot log, and at /var/log/murano-agent.log there"
+                return f"it has not taken the plan{heard}; {where}"
         return f"it took the plan and has not sent a result{heard}"
 
     def close(self) -> None:
