@@ -240,7 +240,8 @@ def test_over_a_real_broker_questions_wake_ups_and_errors_arrive(database, world
     messaging = {"transport_url": BROKER, "exchange": f"chandlery-test-{base.new_id()}"}
     conf = config.load(overrides={"engine": {"poll": 60.0}, "messaging": messaging})
     broker.transport(conf).cleanup()  # makes the broker's options known
-    conf.set_override("amqp_auto_delete", True, group="oslo_messaging_rabbit")  # leaves nothing behind
+    conf.set_override("rabbit_quorum_queue", False, group="oslo_messaging_rabbit")  # they can not go by themselves ...
+    conf.set_override("amqp_auto_delete", True, group="oslo_messaging_rabbit")  # ... and these leave nothing behind
     running = service.EngineService(conf, database, lambda context: worlds[0].cloud())
     running.start()
     try:
