@@ -15,6 +15,7 @@ import concurrent.futures
 import contextlib
 import http.client
 import itertools
+import json
 import os
 import pathlib
 import socket
@@ -41,12 +42,14 @@ from catalog.identity import tokens
 START_SECONDS = 120
 CLIENTS = 4  # connections of the throughput measurement
 WARM = 10  # requests before a route is measured
+ENVIRONMENTS = 200
 ORIGINAL = {  # milliseconds at 10,000 packages on MariaDB, one client: latency, in which its server's CPU is nearly all
     "search": 109.0,
     "by tag": 44.0,
     "by category": 65.0,
     "page of 20": 26.0,
     "get": 7.0,
+    "list of 200 environments": 264.0,
     "upload": 1000.0 / 28,
 }
 Call = tuple[str, str, bytes | None, dict[str, str]]
@@ -120,6 +123,7 @@ def measure(name: str, url: str, options: argparse.Namespace) -> None:
         print(f"first list after the start {first:.0f} ms, worker {server.memory_info().rss >> 20} MiB")
         print(f"{'route':24} {'p50 ms':>8} {'p95 ms':>8} {'CPU ms':>8} {'original':>9} {'ratio':>6}")
         profile = profiling(server.pid, options.profile) if options.profile else contextlib.nullcontext()
+        compose(headers, port)
         with profile:
             for route, calls in routes(headers, str(package_id), options.requests).items():
                 report(route, calls, server, port)
@@ -155,10 +159,20 @@ def routes(headers: dict[str, str], package_id: str, count: int) -> dict[str, li
         "search with typos": several("?limit=20&search={}", wrong),
         "search with facets": several("?limit=20&facets=true&search={}", quoted),
         "get": several(f"/{package_id}{{0:.0}}", [""]),
+        "list of 200 environments": [("GET", "/v1/environments", None, headers)] * (count + WARM),
         "form": [("GET", f"/v1/catalog/packages/{package_id}/ui", None, {**headers, "Accept": "text/plain"})]
         * (count + WARM),
         "upload": uploads,
     }
+
+
+def compose(headers: dict[str, str], port: int) -> None:
+    """The environments of a project, as its members make them."""
+    connection = connect(port)
+    for number in range(ENVIRONMENTS):
+        body = json.dumps({"name": f"environment {number}"}).encode()
+        send(connection, ("POST", "/v1/environments", body, {**headers, "Content-Type": "application/json"}))
+    connection.close()
 
 
 def upload(headers: dict[str, str], fqn: str) -> Call:

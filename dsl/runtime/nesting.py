@@ -13,6 +13,7 @@ from dsl.functions.values import FrozenDict, FrozenSet
 
 MAX_DEPTH = 100  # lists and dicts inside each other; as many as a package's YAML may have
 MAX_NODES = 1_000_000  # lists, dicts and their entries, shared ones counted each time
+ORDINARY = 50_000  # parts up to which a value is simply walked
 MAX_VOLUME = 32 * 1024 * 1024  # bytes of what leaves the program at once, but for its model
 
 _CONTAINERS = frozenset({tuple, FrozenDict, FrozenSet})
@@ -21,9 +22,26 @@ _CONTAINERS = frozenset({tuple, FrozenDict, FrozenSet})
 def checked(value: Any) -> Any:
     """The value, if it is within the limits. Raises MemoryQuotaExceeded."""
     kind = type(value)
-    if kind in _CONTAINERS and _inner(value, kind):
+    if kind in _CONTAINERS and not _is_ordinary(value):
         _measure(value)
     return value
+
+
+def _is_ordinary(root: Any) -> bool:
+    """Whether a walk of few steps finds the value within the limits: most values, and much sooner than `_measure`."""
+    level, weight, depth = [root], 0, 0
+    while level:
+        depth += 1
+        below: list[Any] = []
+        for value in level:
+            weight += 1 + len(value)
+            if weight > ORDINARY:
+                return False
+            if type(value) is FrozenDict:
+                below += [each for each in value.values() if type(each) in _CONTAINERS]
+            below += [each for each in value if type(each) in _CONTAINERS]
+        level = below
+    return depth <= MAX_DEPTH
 
 
 def _inner(value: Any, kind: type) -> list[Any]:
