@@ -11,12 +11,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 from test_corelib_replay import Journal, Replay
 
 import dsl
 from dsl import packages
 
+ROOT = Path(__file__).resolve().parents[2]
 FOLDER = os.environ.get("CHANDLERY_PUBLIC_PACKAGES")
 pytestmark = pytest.mark.skipif(not FOLDER, reason="CHANDLERY_PUBLIC_PACKAGES names no folder with packages")
 
