@@ -130,7 +130,12 @@ def test_networks_are_listed_as_neutron_lists_them(paper) -> None:
     (router,) = kinds["routers"]
     assert (router["id"], router["external_gateway_info"]["network_id"]) == (paper.router_id, external[0]["id"])
     owners = sorted(item["device_owner"] for item in kinds["ports"])
-    assert owners == ["compute:nova", "network:router_gateway", "network:router_interface"]
+    assert owners == ["compute:nova", "network:router_gateway", *["network:router_interface"] * 2]
+    subnets = {item["id"]: item["cidr"] for item in kinds["subnets"]}
+    interfaces = [item for item in kinds["ports"] if item["device_id"] == paper.router_id]
+    behind = {subnets[address["subnet_id"]] for item in interfaces for address in item["fixed_ips"]}
+    # An environment looks for a range that is not behind the router: the lab's own addresses must be.
+    assert {str(paper.site.range.own), str(paper.site.range.floating)} < behind
     assert "security-group" in [item["alias"] for item in kinds["extensions"]]
     assert paper.network.create_router("", "other", external[0]["id"])["name"] == "other"
     with pytest.raises(ValueError, match="expected networks, subnets"):

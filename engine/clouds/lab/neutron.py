@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from engine.clouds.lab.site import EXTERNAL_NETWORK_ID, EXTERNAL_SUBNET_ID, ROUTER_ID, Site
+from engine.clouds.lab.site import (
+    EXTERNAL_NETWORK_ID,
+    EXTERNAL_SUBNET_ID,
+    OWN_NETWORK_ID,
+    OWN_SUBNET_ID,
+    ROUTER_ID,
+    Site,
+)
 
 # The port names a method `list`, which hides the type in the class.
 Items: TypeAlias = list[dict[str, Any]]
@@ -53,7 +60,10 @@ class LabNetwork:
             "gateway_ip": str(floating[1]), "ip_version": 4, "enable_dhcp": False, "dns_nameservers": [],
             "tenant_id": "",
         }  # fmt: skip
-        return [external] + [
+        # The lab's own addresses, among which no environment may look for its network's.
+        own = {**external, "id": OWN_SUBNET_ID, "name": "lab", "network_id": OWN_NETWORK_ID,
+               "cidr": str(self._site.range.own), "gateway_ip": self._site.range.service}  # fmt: skip
+        return [external, own] + [
             {
                 **{key: item[key] for key in ("id", "name", "network_id", "cidr", "gateway_ip", "dns_nameservers")},
                 "ip_version": 4, "enable_dhcp": True, "tenant_id": "",
@@ -84,7 +94,12 @@ class LabNetwork:
             "device_owner": "network:router_gateway", "status": "ACTIVE", "tenant_id": "",
             "fixed_ips": [{"subnet_id": EXTERNAL_SUBNET_ID, "ip_address": str(self._site.range.floating[1])}],
         }  # fmt: skip
-        return [*servers, *interfaces, gateway]
+        own = {
+            **gateway, "id": f"{OWN_SUBNET_ID}-router", "network_id": OWN_NETWORK_ID,
+            "device_owner": "network:router_interface",
+            "fixed_ips": [{"subnet_id": OWN_SUBNET_ID, "ip_address": self._site.range.service}],
+        }  # fmt: skip
+        return [*servers, *interfaces, gateway, own]
 
     def _routers(self) -> Items:
         gateway = {"network_id": EXTERNAL_NETWORK_ID, "enable_snat": False}
