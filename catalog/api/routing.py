@@ -24,7 +24,6 @@ from catalog.api import bodies, conditional, errors
 from catalog.api.bodies import Body
 from catalog.api.request import Caller, Request, Services
 from catalog.db import contents
-from catalog.db.base import StaleWrite
 
 LOG = logging.getLogger(__name__)
 
@@ -166,7 +165,7 @@ def answer_for(failure: Exception, environ: Mapping[str, Any]) -> webob.Response
     request_id = environ.get("openstack.request_id", "")
     if isinstance(failure, errors.ApiError):
         known: errors.ApiError = failure
-    elif isinstance(failure, orm_exc.StaleDataError | StaleWrite | sa.exc.IntegrityError):
+    elif isinstance(failure, orm_exc.StaleDataError | sa.exc.IntegrityError):
         known = errors.Conflict("It was changed by another request meanwhile. Read it again, then repeat the change.")
     elif isinstance(failure, UnicodeError):
         known = errors.BadRequest("Request: expected UTF-8 text in path, query and headers, found other bytes")

@@ -146,14 +146,17 @@ def queue(
 
 def next_plan(session: orm.Session, agent_id: str) -> AgentPlan | None:
     """The oldest plan without a result. It stays the next one until its result is there: agents run an id only once."""
-    waiting = sa.select(AgentPlan).where(AgentPlan.agent_id == agent_id, AgentPlan.state.in_((QUEUED, SENT)))
-    return session.scalars(waiting.order_by(AgentPlan.created, AgentPlan.id).limit(1)).first()
+    return session.scalars(_open_plans(agent_id).limit(1)).first()
 
 
 def open_plans(session: orm.Session, agent_id: str) -> Sequence[AgentPlan]:
     """All plans of an agent that have no result yet and have not been withdrawn, oldest first."""
+    return session.scalars(_open_plans(agent_id)).all()
+
+
+def _open_plans(agent_id: str) -> sa.Select[tuple[AgentPlan]]:
     waiting = sa.select(AgentPlan).where(AgentPlan.agent_id == agent_id, AgentPlan.state.in_((QUEUED, SENT)))
-    return session.scalars(waiting.order_by(AgentPlan.created, AgentPlan.id)).all()
+    return waiting.order_by(AgentPlan.created, AgentPlan.id)
 
 
 def sent(session: orm.Session, plan_id: str) -> None:

@@ -85,10 +85,6 @@ def now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
 
 
-class StaleWrite(Exception):
-    """Somebody else wrote the row since it was read: read again and decide anew (409 to a client)."""
-
-
 class Database:
     """One database: `url` is an SQLAlchemy URL whose SQLite form names a file.
 
