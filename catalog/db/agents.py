@@ -154,7 +154,7 @@ def open_plans(session: orm.Session, agent_id: str) -> Sequence[AgentPlan]:
     return session.scalars(_open_plans(agent_id)).all()
 
 
-def _open_plans(agent_id: str) -> sa.Select[tuple[AgentPlan]]:
+def _open_plans(agent_id: str) -> sa.Select[AgentPlan]:
     waiting = sa.select(AgentPlan).where(AgentPlan.agent_id == agent_id, AgentPlan.state.in_((QUEUED, SENT)))
     return waiting.order_by(AgentPlan.created, AgentPlan.id)
 
