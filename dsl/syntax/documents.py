@@ -26,6 +26,9 @@ MAX_NUMBER = 4_000  # characters of one number: 1:59:59:59... takes the square o
 MAX_DEPTH = 100  # collections inside each other
 MAX_NODES = 500_000  # with every alias counted as if its content were written out
 
+_TOO_NESTED = f"collections are nested more than {MAX_DEPTH} levels deep"
+_TOO_DEEP = "maximum nesting depth"  # of libyaml's newer releases, which look ahead and may come to theirs before us
+
 
 class Mapping(dict):
     """A YAML mapping that knows where it stands. Keys are scalars or `Expression`s."""
@@ -144,6 +147,8 @@ class _Builder:
                 parser.dispose()
         except yaml.MarkedYAMLError as error:
             mark: Any = error.problem_mark or error.context_mark
+            if mark and _TOO_DEEP in str(error.problem):
+                raise self._problem(mark.line << 24 | mark.column, _TOO_NESTED) from error
             message = f"the YAML is not valid: {error.problem or error.context}"
             if error.problem and error.context:
                 message += f" ({error.context})"
@@ -201,7 +206,7 @@ class _Builder:
                     self._anchors[event.anchor] = (value, 1)
             elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
                 if len(outer) >= MAX_DEPTH:
-                    raise self._problem(begin, f"collections are nested more than {MAX_DEPTH} levels deep")
+                    raise self._problem(begin, _TOO_NESTED)
                 outer.append((collection, key, key_begin, merges, opening, before))
                 collection = Mapping(file, begin) if kind is yaml.MappingStartEvent else Sequence(file, begin)
                 key, merges, opening, before = _NO_KEY, None, event, nodes
