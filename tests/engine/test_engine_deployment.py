@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from engine_harbour import deployments_on, fleet, harbour, of_harbour
+from engine_harbour import CORE, deployments_on, fleet, harbour, of_harbour, publish
 from engine_world import MemoryCloud, finished, look, new_environment, submit, texts, wait_until
 
 import dsl
@@ -25,8 +25,9 @@ class Port:
         self._worker = None
 
     def submit(self, *ships, **fields):
-        change = of_harbour(*ships) if ships else None
-        return submit(self.database, self.environment_id, lock=self.lock, change=change, **fields)
+        if ships:
+            fields["change"] = of_harbour(*ships)
+        return submit(self.database, self.environment_id, lock=self.lock, **fields)
 
     def run(self, *ships, **fields):
         deployment_id = self.submit(*ships, **fields)
@@ -199,6 +200,51 @@ def test_a_stack_that_can_not_be_deleted_is_no_silent_success(port):
     assert port.cloud.stacks == {}
     with port.database.reading() as session:
         assert environments.get(session, port.environment_id) is None
+
+
+WHARF = """
+Namespaces: {=: wharf, std: io.murano}
+Name: Wharf
+Extends: std:Application
+Properties:
+  hoist:
+    Contract: $.class(Hoist).notNull()
+Methods:
+  .destroy:
+    Body:
+      - STATEMENT
+---
+Name: Hoist
+Methods:
+  stop:
+"""
+
+
+def demolish(port, folder, statement):
+    """The end of deleting an environment with a wharf whose destructor is this statement."""
+    (folder / "Classes").mkdir(parents=True)
+    (folder / "Classes" / "Wharf.yaml").write_text(WHARF.replace("STATEMENT", statement))
+    names = "{wharf.Wharf: Wharf.yaml, wharf.Hoist: Wharf.yaml}"
+    (folder / "manifest.yaml").write_text(f"Format: 1.4\nType: Library\nFullName: wharf\nClasses: {names}\n")
+    port.lock = publish(port.database, CORE, folder)
+    wharf = {"?": {"type": "wharf.Wharf", "id": "wharf"}, "hoist": {"?": {"type": "wharf.Hoist", "id": "hoist"}}}
+    change = lambda model: {**model, "Objects": {**model["Objects"], "services": [wharf]}}  # noqa: E731
+    assert port.run(change=change)[0].session_state == "deployed"
+    return port.run(kind="delete")
+
+
+def test_what_a_destructor_wants_of_an_object_that_is_gone_already_is_no_failure(port, tmp_path):
+    """Container applications ask their server to remove the container; it goes first, and everything with it."""
+    seen, _id = demolish(port, tmp_path / "wharf", "$.hoist.stop()")
+    assert seen.session_state is None
+    with port.database.reading() as session:
+        assert environments.get(session, port.environment_id) is None
+
+
+def test_a_destructor_that_fails_for_another_reason_is_told(port, tmp_path):
+    seen, deployment_id = demolish(port, tmp_path / "wharf", "$.unknown()")
+    assert seen.session_state == "delete failure"
+    assert any("could not be destroyed" in text for text in texts(port.database, deployment_id))
 
 
 def test_cancelling_stops_at_the_next_effect_and_keeps_what_was_reached(port):
