@@ -13,6 +13,7 @@ from dsl.errors import (
     SyntaxProblem,
     SystemFailure,
     Thrown,
+    places,
 )
 from dsl.runtime.check import Violation
 from dsl.runtime.effects import Effect, LocalSystem, System
@@ -50,5 +51,6 @@ __all__ = [
     "native",
     "new",
     "package_of",
+    "places",
     "system",
 ]

@@ -84,8 +84,12 @@ class Thrown(DslError):
     """An error that package code can catch (spec/muranopl.md §13). `names` are what `Catch: With:` compares.
 
     `stack` is filled when the error is caught or leaves the program: outermost method first, empty if no method of a
-    package was running (an argument that the first call refuses, an object model that can not be loaded).
+    package was running (an argument that the first call refuses, an object model that can not be loaded). `place` is
+    the key of the effect that failed, or of the last one its logical thread had made when the error was first seen.
     """
+
+    place: str | None = None
+    beside: tuple[BaseException, ...] = ()  # what other branches of the same Parallel ended with
 
     def __init__(
         self, names: str | Iterable[str], message: str | None = None, extra: object = None, cause: object = None
@@ -114,6 +118,25 @@ class Thrown(DslError):
             lines.append("")
             lines.append(f"Caused by {self.cause.formatted()}")
         return "\n".join(lines)
+
+
+def places(error: BaseException) -> set[str]:
+    """Where an error comes from: the places of all that led to it, or happened in branches beside it."""
+    found: set[str] = set()
+    pending: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while pending:
+        each = pending.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        place = getattr(each, "place", None)
+        if place is not None:
+            found.add(place)
+        cause = getattr(each, "cause", None)
+        pending.extend([each.__cause__, each.__context__, cause if isinstance(cause, BaseException) else None])
+        pending.extend(getattr(each, "beside", ()))
+    return found
 
 
 class SystemFailure(Thrown):

@@ -18,11 +18,12 @@ from engine import models, notices
 
 @dataclass(frozen=True, kw_only=True)
 class Complaint:
-    """A reason of failure. `details` is a trace or the like, for those who look deeper."""
+    """A reason of failure. `details` is a trace or the like, for those who look deeper; `about` says where it was."""
 
     message: str
     details: str | None = None
     entity_id: str | None = None
+    about: statuses.About = statuses.NOTHING
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,7 @@ def close(session: orm.Session, deployment_id: str, ending: Ending, *, told: boo
             level="error",
             entity_id=complaint.entity_id or environment.id,
             details=complaint.details,
+            about=complaint.about,
         )
     levels = statuses.levels(session, [deployment_id])[deployment_id]
     failed = ending.failed or levels.get("error", 0) > 0
@@ -75,11 +77,16 @@ def close(session: orm.Session, deployment_id: str, ending: Ending, *, told: boo
     if deployment.kind != "delete":  # a deletion that failed leaves the model, for another try
         environment.model = _model_to_keep(deployment, ending)
     environment.version += 1
-    statuses.add(session, deployment_id, environment.id, text=_closing_text(deployment.kind, failed, levels))
+    finished = base.now()
+    began = deployment.started or deployment.created
+    about = statuses.About(step="end", duration=max(0.0, (finished - began).total_seconds()))
+    statuses.add(
+        session, deployment_id, environment.id, text=_closing_text(deployment.kind, failed, levels), about=about
+    )
     for row in session.scalars(_sessions_of(deployment)):
         row.state = _state(row.state, failed)
     deployment.state = deployments.FINISHED
-    deployment.finished = base.now()
+    deployment.finished = finished
     deployment.result = ending.result()
     deployment.owner = None
     deployment.lease_expires = None

@@ -7,6 +7,7 @@ not load destroys nothing.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import traceback
 from collections.abc import Callable, Iterable, Mapping
@@ -14,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import dsl
-from catalog.db import base, deployments
-from engine import check, class_configs, closing, effects, execution, models, packages
+from catalog.db import base, deployments, statuses
+from engine import check, class_configs, closing, effects, execution, models, packages, progress
 from engine.clouds import ports, services
 from engine.journal import Journal
 from engine.lease import Draining, Lease, LeaseLost
@@ -104,16 +105,19 @@ class Deployments:
             LOG.exception("deployment %s: internal error", row.id)
             return _failed(f"Internal error: {type(error).__name__}: {error}", traceback.format_exc()), journal
 
-    def system(self, held: Lease, row: deployments.Deployment, journal: Journal) -> execution.DurableSystem:
+    def system(
+        self, held: Lease, row: deployments.Deployment, journal: Journal, components: progress.Components
+    ) -> execution.DurableSystem:
         """The world in which the deployment's program runs."""
         context = context_of(row, self._settings, held.check)
         return execution.DurableSystem(
             held=held,
             journal=journal,
-            performer=effects.Performer(context, self._clouds(context)),
+            performer=effects.Performer(context, self._clouds(context), components.about),
             natives=self._natives,
             drain_seconds=self._settings.drain,
             most_effects=self._settings.most_effects,
+            told=progress.Progress(deployment_id=row.id, environment_id=row.environment_id, components=components),
         )
 
     def library(self, lock: packages.Lock) -> dsl.Library:
@@ -136,28 +140,31 @@ class _Program:
         self._row = row
         self._journal = journal
         self._engine = engine
-        self._collected = False
+        self._components = progress.Components(row.model, row.environment_id)
+        self._step = "load"  # what the deployment is doing, as reports say it
 
     def run(self) -> closing.Ending:
         try:
             library = self._engine.library(self._row.lock)
         except (packages.PackageMissing, dsl.PackageError) as error:
             return _failed(str(error))
-        system = self._engine.system(self._held, self._row, self._journal)
+        system = self._engine.system(self._held, self._row, self._journal, self._components)
         runtime = self._engine.runtime(library, system)
         model = models.for_engine(self._row.model, self._row.environment_id)
         program: dsl.Program | None = None
         try:
             program = runtime.load(model)
+            self._components.program = program
+            self._step = "collect"
             program.collect()
-            self._collected = True
+            self._step = "act"
             return self._act(program, system)
         except dsl.Interrupted as interruption:
             return self._interrupted(program, interruption)
         except dsl.DslError as error:
             if program is None:
                 return closing.Ending(complaints=tuple(_why_not_loaded(library, model, system.natives, error)))
-            return closing.Ending(complaints=(complaint_of(error),), model=self._as_it_stands(program))
+            return closing.Ending(complaints=(self._complaint(error, system),), model=self._as_it_stands(program))
         finally:
             if program is not None:
                 program.discard()
@@ -174,7 +181,9 @@ class _Program:
         message = str(reason)
         if not isinstance(reason, dsl.Interrupted | dsl.DslError):
             message = f"Internal error: {type(reason).__name__}: {reason}"
-        return closing.Ending(complaints=(closing.Complaint(message=message),), model=self._as_it_stands(program))
+        about = statuses.About(component=self._components.of(None), step=self._step)
+        complaint = closing.Complaint(message=message, about=about)
+        return closing.Ending(complaints=(complaint,), model=self._as_it_stands(program))
 
     def _act(self, program: dsl.Program, system: execution.DurableSystem) -> closing.Ending:
         value: Any = None
@@ -182,23 +191,34 @@ class _Program:
         try:
             if self._row.action is not None:
                 action = self._row.action
+                self._step = str(action["method"])
                 value = program.call(
                     action["object_id"], action["method"], exposed_only=True, **(action.get("args") or {})
                 )
         except dsl.DslError as error:
-            complaints.append(complaint_of(error))
+            complaints.append(self._complaint(error, system))
             if isinstance(error, dsl.LimitExceeded | dsl.NonDeterministic):  # no code of the package runs any more
                 return closing.Ending(complaints=complaints, model=self._as_it_stands(program))
+        self._step = "finalize"
         try:
             model = program.finalize()
         except dsl.DslError as error:
-            complaints.append(complaint_of(error))
+            complaints.append(self._complaint(error, system))
             return closing.Ending(complaints=complaints, model=self._as_it_stands(program))
-        complaints.extend(_stacks_left(self._row, system))
+        complaints.extend(_stacks_left(self._row, system, self._components))
         complaints.extend(_not_destroyed(self._row, program, complaints))
         if self._row.kind == "delete" and not models.is_empty(model):
             complaints.append(closing.Complaint(message="The deletion left objects in the environment's model."))
         return closing.Ending(value=value, complaints=complaints, model=model)
+
+    def _complaint(self, error: dsl.DslError, system: execution.DurableSystem) -> closing.Complaint:
+        """What a failed program has to say, about the effect that failed if it was one."""
+        effect = next((system.troubles[place] for place in sorted(dsl.places(error)) if place in system.troubles), None)
+        if effect is None:
+            about = statuses.About(component=self._components.of(None), step=self._step)
+        else:
+            about = self._components.about(effect)
+        return dataclasses.replace(complaint_of(error), about=about)
 
     def _as_it_stands(self, program: dsl.Program | None) -> Mapping[str, Any] | None:
         """The model after the program was stopped, nothing destroyed; None if it can not be told any more.
@@ -213,7 +233,7 @@ class _Program:
         except (dsl.DslError, dsl.Interrupted):
             LOG.warning("deployment %s: the model could not be kept", self._row.id, exc_info=True)
             return None
-        if self._collected:
+        if self._step not in ("load", "collect"):
             return model
         submitted = self._row.model
         known = {tuple(row[:3]) for row in model["Attributes"]}
@@ -286,7 +306,9 @@ def _not_destroyed(
             yield closing.Complaint(message=message, details=complaint.details, entity_id=object_id)
 
 
-def _stacks_left(row: deployments.Deployment, system: execution.DurableSystem) -> Iterable[closing.Complaint]:
+def _stacks_left(
+    row: deployments.Deployment, system: execution.DurableSystem, components: progress.Components
+) -> Iterable[closing.Complaint]:
     """Failures to delete stacks, which destructors must not hide: what runs on unseen is paid for."""
     for effect, failure in system.failures:
         if effect.name == "heat.delete":
@@ -295,4 +317,5 @@ def _stacks_left(row: deployments.Deployment, system: execution.DurableSystem) -
             yield closing.Complaint(
                 message=f"Stack {name!r} could not be deleted and may still run: {failure.message}",
                 entity_id=effect.object_id or row.environment_id,
+                about=components.about(effect),
             )

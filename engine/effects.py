@@ -61,9 +61,15 @@ class Context:
 class Performer:
     """Carries effects out on a cloud, for a context."""
 
-    def __init__(self, context: Context, cloud: services.Cloud) -> None:
+    def __init__(
+        self,
+        context: Context,
+        cloud: services.Cloud,
+        about: Callable[[dsl.Effect], statuses.About] = lambda _effect: statuses.NOTHING,
+    ) -> None:
         self.context = context
         self.cloud = cloud
+        self.about = about  # what a report of an effect carries beside its text
 
     def kind(self, effect: dsl.Effect) -> Kind:
         """Raises `dsl.SystemFailure` for an effect nobody knows."""
@@ -199,6 +205,7 @@ def _report(performer: Performer, effect: dsl.Effect, session: orm.Session) -> N
         entity_id=None if entity_id is None else str(entity_id)[:255],
         details=None if _given(effect).get("details") is None else str(_given(effect)["details"]),
         status_id=uuid.uuid5(_REPORTS, f"{context.deployment_id}/{effect.key}").hex,
+        about=performer.about(effect),
     )
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import dsl
-from engine import effects, outages, world
+from engine import effects, outages, progress, world
 from engine.journal import Failure, Journal, Recorded, as_stored
 from engine.lease import Draining, Lease
 
@@ -37,14 +37,17 @@ class DurableSystem(world.World):
         natives: Mapping[str, type],
         drain_seconds: float,
         most_effects: int = 20_000,
+        told: progress.Progress | None = None,
     ) -> None:
         super().__init__(performer.context, natives)
         self.failures: list[tuple[dsl.Effect, Failure]] = []
+        self.troubles: dict[str, dsl.Effect] = {}  # what failed by its key, scripts that failed in their servers, too
         self._held = held
         self._journal = journal
         self._performer = performer
         self._drain_seconds = drain_seconds
         self._most_effects = most_effects
+        self._told = told
 
     def perform(self, effect: dsl.Effect) -> Any:
         """The effect's outcome. Raises its `dsl.SystemFailure`, or the `dsl.Interrupted` that ends the program."""
@@ -57,9 +60,14 @@ class DurableSystem(world.World):
         except dsl.Interrupted as interruption:  # no other thread of the program goes on either
             self._held.interrupt(interruption)
             raise
+        if progress.failure_of(effect, recorded) is not None:
+            self.troubles[effect.key] = effect
         if recorded.failure is not None:
             self.failures.append((effect, recorded.failure))
-        return recorded.result()
+            error = recorded.failure.error()
+            error.place = effect.key
+            raise error
+        return recorded.outcome
 
     def delivery(self, number: int) -> str | None:
         return self._journal.delivery(number)
@@ -78,8 +86,10 @@ class DurableSystem(world.World):
             recorded = self._attempt(effect, lambda: self._performer.perform(effect))
             self._journal.record(effect, recorded)
             return recorded
-        passed = self._journal.intend(effect)
+        told = self._told
+        passed = self._journal.intend(effect, None if told is None else told.begun(effect))
         self._held.check()
+        began = time.monotonic()
         if kind is effects.Kind.SLEEP:
             recorded = self._attempt(effect, lambda: self._sleep(self._performer.remaining(effect, passed)))
         else:
@@ -91,7 +101,8 @@ class DurableSystem(world.World):
                     pause=self._held.pause,
                 ),
             )
-        self._journal.conclude(effect, recorded)
+        took = max(0.0, passed) + time.monotonic() - began
+        self._journal.conclude(effect, recorded, None if told is None else told.ended(effect, recorded, took))
         return recorded
 
     def _count(self, effect: dsl.Effect) -> None:

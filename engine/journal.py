@@ -100,8 +100,9 @@ class Journal:
             )
         return known.recorded
 
-    def intend(self, effect: dsl.Effect) -> float:
-        """Writes that the effect is about to be carried out; the seconds since that was first intended.
+    def intend(self, effect: dsl.Effect, alongside: Alongside | None = None) -> float:
+        """Writes that the effect is about to be carried out, and with the first intent the rows `alongside`; gives the
+        seconds since it was first intended.
 
         They are 0 for the worker that intends it first. A successor has to go by the clocks of two machines.
         """
@@ -114,19 +115,28 @@ class Journal:
         def work(session: orm.Session, tried: bool) -> datetime.datetime:
             self._write_deliveries(session)
             row = self._earlier(session, effect) if tried else None
-            return self._enter(session, effect) if row is None else row.started
+            if row is not None:
+                return row.started
+            if alongside is not None:
+                alongside(session)
+            return self._enter(session, effect)
 
         self._remember(effect, self._write_once(work), None)
         return 0.0
 
-    def conclude(self, effect: dsl.Effect, recorded: Recorded) -> None:
-        """Writes what came of an intended effect."""
+    def conclude(self, effect: dsl.Effect, recorded: Recorded, alongside: Alongside | None = None) -> None:
+        """Writes what came of an intended effect, and the rows `alongside`."""
 
-        def work(session: orm.Session) -> None:
+        def work(session: orm.Session, tried: bool) -> None:
             self._write_deliveries(session)
+            row = self._earlier(session, effect) if tried else None
+            if row is not None and row.finished is not None:
+                return
+            if alongside is not None:
+                alongside(session)
             journal.conclude(session, self._lease.deployment_id, effect.key, **_columns(recorded))
 
-        self._write(work)
+        self._write_once(work)
         self._remember(effect, base.now(), recorded)
 
     def record(self, effect: dsl.Effect, recorded: Recorded, alongside: Alongside | None = None) -> None:

@@ -30,7 +30,11 @@ UNFINISHED = (QUEUED, RUNNING, CANCELLING)
 
 
 class Deployment(Base):
-    """One run of the engine (Murano's "task"). `lease_expires` is in seconds of the database's clock."""
+    """One run of the engine (Murano's "task"). `lease_expires` is in seconds of the database's clock.
+
+    `retry_of` is the failed deployment whose journal it takes over. `failure` is what a retry has to know of one that
+    failed: `{"places": [effect key], "effects": number, "refused": reason or null}`.
+    """
 
     __tablename__ = "deployments"
 
@@ -54,6 +58,8 @@ class Deployment(Base):
     owner: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
     lease_expires: orm.Mapped[float | None] = orm.mapped_column(sa.Double)
     fence: orm.Mapped[int] = orm.mapped_column(sa.Integer, default=0)
+    retry_of: orm.Mapped[str | None] = orm.mapped_column(Identifier)
+    failure: orm.Mapped[dict[str, Any] | None] = orm.mapped_column(Json)
 
 
 class database_clock(GenericFunction[float]):
@@ -116,7 +122,8 @@ def submit(
     session.add(deployment)
     session.flush()
     method = None if action is None else action.get("method")
-    statuses.add(session, deployment.id, environment_id, text=f"Action {method} is scheduled")
+    text, about = f"Action {method} is scheduled", statuses.About(step="queue")
+    statuses.add(session, deployment.id, environment_id, text=text, about=about)
     return deployment
 
 

@@ -34,6 +34,7 @@ class JournalEntry(Base):
     started: orm.Mapped[datetime.datetime] = orm.mapped_column(Timestamp)
     finished: orm.Mapped[datetime.datetime | None] = orm.mapped_column(Timestamp)
     delivery: orm.Mapped[int | None] = orm.mapped_column(sa.Integer)
+    inherited: orm.Mapped[bool | None] = orm.mapped_column(sa.Boolean)
 
 
 def entries(session: orm.Session, deployment_id: str) -> list[JournalEntry]:

@@ -1,20 +1,41 @@
 """Status reports of deployments, in the order they were made.
 
 A report has a `sequence` within its deployment, which is what clients resume from; `created` is for people. Rows are
-added by the API (the first one of a deployment) and by the engine, under the deployment's lease.
+added by the API (the first one of a deployment) and by the engine, under the deployment's lease. Those of level
+`progress` are the engine's own, about each long effect; readers get them if they ask for them, no count has them.
 """
 
 from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from catalog.db.base import Base, Identifier, LongText, Timestamp, new_id, now
+from catalog.db.base import Base, Identifier, Json, LongText, Timestamp, new_id, now
 
 LEVELS = ("debug", "info", "warning", "error")
+PROGRESS = "progress"  # the level of what the engine says of its own work, which Murano's clients do not know
+LONGEST_STEP = 255  # characters
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What a report is about: `component` is `{"id", "name", "class"}`, `step` what the engine was doing, `effect_key`
+    and `effect_name` the effect that did it, `duration` the seconds of what has ended. All may be unknown.
+    """
+
+    component: dict[str, Any] | None = None
+    step: str | None = None
+    effect_key: str | None = None
+    effect_name: str | None = None
+    duration: float | None = None
+
+
+NOTHING = About()
 
 
 class Status(Base):
@@ -32,6 +53,11 @@ class Status(Base):
     details: orm.Mapped[str | None] = orm.mapped_column(LongText)
     created: orm.Mapped[datetime.datetime] = orm.mapped_column(Timestamp, default=now)
     sequence: orm.Mapped[int] = orm.mapped_column(sa.Integer)
+    component: orm.Mapped[dict[str, Any] | None] = orm.mapped_column(Json)
+    step: orm.Mapped[str | None] = orm.mapped_column(sa.String(LONGEST_STEP))
+    effect_key: orm.Mapped[str | None] = orm.mapped_column(sa.String(255))
+    effect_name: orm.Mapped[str | None] = orm.mapped_column(sa.String(128))
+    duration: orm.Mapped[float | None] = orm.mapped_column(sa.Double)
 
 
 def add(
@@ -44,6 +70,7 @@ def add(
     entity_id: str | None = None,
     details: str | None = None,
     status_id: str | None = None,
+    about: About = NOTHING,
 ) -> Status:
     """Appends a report. The caller's transaction has the deployment's row locked (or has just made it)."""
     last = session.scalar(sa.select(sa.func.max(Status.sequence)).where(Status.deployment_id == deployment_id))
@@ -57,17 +84,54 @@ def add(
         details=details,
         created=now(),
         sequence=(last or 0) + 1,
+        **_columns(about),
     )
     session.add(status)
     session.flush()
     return status
 
 
+def add_progress(
+    session: orm.Session,
+    deployment_id: str,
+    environment_id: str,
+    *,
+    text: str,
+    entity_id: str | None,
+    details: str | None,
+    about: About,
+) -> None:
+    """Appends what the engine says of its own work, in one statement. The caller has the deployment's row locked."""
+    session.execute(
+        _ADD_PROGRESS,
+        {
+            "new_id": new_id(),
+            "of": deployment_id,
+            "in_environment": environment_id,
+            "of_entity": entity_id,
+            "said": text,
+            "more": details,
+            "at": now(),
+            **{f"its_{name}": value for name, value in _columns(about).items()},
+        },
+    )
+
+
 def of_deployment(
-    session: orm.Session, deployment_id: str, *, after: int = 0, entity_ids: Iterable[str] = ()
+    session: orm.Session,
+    deployment_id: str,
+    *,
+    after: int = 0,
+    entity_ids: Iterable[str] = (),
+    progress: bool = False,
 ) -> list[Status]:
-    """The deployment's reports with a sequence above `after`, oldest first; of the given objects if any are given."""
+    """The deployment's reports with a sequence above `after`, oldest first; of the given objects if any are given.
+
+    The engine's own of level `progress` are among them with `progress` only.
+    """
     query = sa.select(Status).where(Status.deployment_id == deployment_id, Status.sequence > after)
+    if not progress:
+        query = query.where(Status.level != PROGRESS)
     wanted = list(entity_ids)
     if wanted:
         query = query.where(Status.entity_id.in_(wanted))
@@ -97,8 +161,56 @@ def last_of_entities(session: orm.Session, environment_id: str, entity_ids: Iter
             .over(partition_by=Status.entity_id, order_by=(Status.created.desc(), Status.sequence.desc()))
             .label("rank"),
         )
-        .where(Status.environment_id == environment_id, Status.entity_id.in_(wanted))
+        .where(Status.environment_id == environment_id, Status.entity_id.in_(wanted), Status.level != PROGRESS)
         .subquery()
     )
     query = sa.select(Status).join(ranked, sa.and_(ranked.c.id == Status.id, ranked.c.rank == 1))
     return {status.entity_id: status for status in session.scalars(query) if status.entity_id is not None}
+
+
+def _columns(about: About) -> dict[str, Any]:
+    return {
+        "component": about.component,
+        "step": None if about.step is None else about.step[:LONGEST_STEP],
+        "effect_key": about.effect_key,
+        "effect_name": about.effect_name,
+        "duration": about.duration,
+    }
+
+
+# Two of them for each long effect: prepared once, past the object-relational mapping, the sequence found on the way.
+_TABLE = cast(sa.Table, Status.__table__)
+_ADD_PROGRESS = sa.insert(_TABLE).from_select(
+    [
+        "id",
+        "deployment_id",
+        "environment_id",
+        "entity_id",
+        "level",
+        "text",
+        "details",
+        "created",
+        "sequence",
+        "component",
+        "step",
+        "effect_key",
+        "effect_name",
+        "duration",
+    ],
+    sa.select(
+        sa.bindparam("new_id", type_=Identifier),
+        sa.bindparam("of", type_=Identifier),
+        sa.bindparam("in_environment", type_=Identifier),
+        sa.cast(sa.bindparam("of_entity", type_=sa.String(255)), sa.String(255)),
+        sa.literal(PROGRESS, sa.String(32)),
+        sa.bindparam("said", type_=sa.Text()),
+        sa.bindparam("more", type_=sa.Text()),
+        sa.bindparam("at", type_=_TABLE.c.created.type),
+        sa.func.coalesce(sa.func.max(_TABLE.c.sequence), 0) + 1,
+        sa.bindparam("its_component", type_=_TABLE.c.component.type),
+        sa.bindparam("its_step", type_=_TABLE.c.step.type),
+        sa.bindparam("its_effect_key", type_=_TABLE.c.effect_key.type),
+        sa.bindparam("its_effect_name", type_=_TABLE.c.effect_name.type),
+        sa.bindparam("its_duration", type_=_TABLE.c.duration.type),
+    ).where(_TABLE.c.deployment_id == sa.bindparam("of", type_=Identifier)),
+)

@@ -9,7 +9,7 @@ from typing import Any
 from cli import errors, sessions
 from cli.call import Call
 
-STYLES = {"error": "bold red", "warning": "yellow", "waiting": "yellow"}
+STYLES = {"error": "bold red", "warning": "yellow", "waiting": "yellow", "progress": "dim"}
 SYMBOLS = {"create": "+", "update": "~", "delete": "-", "execute": ">", "report": " "}
 
 
@@ -34,6 +34,7 @@ def register(subparsers: Any, shared: argparse.ArgumentParser) -> None:
     follow_ = actions.add_parser("follow", parents=[shared], help="stream the reports of a deployment")
     follow_.add_argument("environment", metavar="ENVIRONMENT", help="id or name")
     follow_.add_argument("deployment", nargs="?", metavar="ID", help="default: the newest")
+    follow_.add_argument("--verbose", action="store_true", help="with what the engine does: stacks, scripts, times")
     follow_.set_defaults(run=follow_command)
 
 
@@ -77,7 +78,8 @@ def show_list(call: Call) -> int:
 def follow_command(call: Call) -> int:
     """Stream the reports."""
     identifier = sessions.identify(call, call.options.environment)
-    return follow(call, identifier, call.options.deployment or newest_deployment(call, identifier)["id"])
+    deployment = call.options.deployment or newest_deployment(call, identifier)["id"]
+    return follow(call, identifier, deployment, verbose=call.options.verbose)
 
 
 def newest_deployment(call: Call, environment_id: str) -> dict[str, Any]:
@@ -88,11 +90,14 @@ def newest_deployment(call: Call, environment_id: str) -> dict[str, Any]:
     return dict(found[0])
 
 
-def follow(call: Call, environment_id: str, deployment_id: str) -> int:
-    """Say every report as it happens; returns OK or FAILED by how the deployment ends."""
+def follow(call: Call, environment_id: str, deployment_id: str, *, verbose: bool = False) -> int:
+    """Say every report as it happens, with `verbose` the engine's own, too; returns OK or FAILED by how the deployment
+    ends.
+    """
     began = time.monotonic()
     waiting = False
-    for event, data in call.client.events(f"/environments/{environment_id}/deployments/{deployment_id}/events"):
+    path = f"/environments/{environment_id}/deployments/{deployment_id}/events"
+    for event, data in call.client.events(f"{path}?progress=true" if verbose else path):
         if event == "waiting":
             if not waiting:
                 call.output.say(f"  … {data['reason']}", STYLES["waiting"])
@@ -101,10 +106,18 @@ def follow(call: Call, environment_id: str, deployment_id: str) -> int:
             return _outcome(call, data, time.monotonic() - began)
         else:
             waiting = False
-            call.output.say(f"  {data.get('created', '')[11:19]}  {data['text']}", STYLES.get(data["level"], ""))
+            call.output.say(f"  {data.get('created', '')[11:19]}  {_said(data)}", STYLES.get(data["level"], ""))
     raise errors.CommandError(
         "The service ended the stream of reports before the deployment ended.", code=errors.FAILED
     )
+
+
+def _said(report: dict[str, Any]) -> str:
+    """The report's text; one of the engine's own says which component it is about."""
+    component = report.get("component") or {}
+    if report["level"] != "progress" or not component.get("name"):
+        return str(report["text"])
+    return f"{component['name']}: {report['text']}"
 
 
 def _outcome(call: Call, data: dict[str, Any], seconds: float) -> int:

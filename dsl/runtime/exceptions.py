@@ -103,6 +103,7 @@ class Exceptions:
         if isinstance(error, (LimitExceeded, RecursionError, MemoryError)):
             limit = self.limit_of(error)
             raise self.program.machine.reached(limit.limit, limit.message) from error
+        self.program.scheduler.mark(error)
         thrown = tracebacks.as_thrown(error)
         if thrown.stack is None:
             inner = tracebacks.of_traceback(thrown.__traceback__)
@@ -127,6 +128,7 @@ class Exceptions:
 
     def surfaced(self, error: BaseException) -> Thrown:
         """What leaves the program for the host, with its stack."""
+        self.program.scheduler.mark(error)
         thrown = tracebacks.as_thrown(error)
         if thrown.stack is None:
             thrown.stack = self.stack_of(error)

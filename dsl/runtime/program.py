@@ -29,7 +29,7 @@ from dsl.runtime.objects import DestroyedObject, MuranoObject, TypeReference, ob
 from dsl.runtime.packages import Registry
 from dsl.runtime.serialization import Serializer
 from dsl.runtime.steps import OWNED
-from dsl.runtime.threads import Scheduler
+from dsl.runtime.threads import Scheduler, first_failure
 from dsl.syntax.collection import without_collections
 
 if TYPE_CHECKING:
@@ -204,6 +204,13 @@ class Program:
         found = self.store.get(object_id)
         return None if found is None else ObjectHandle(self, found)
 
+    def lineage(self, object_id: str) -> list[dict[str, str | None]]:
+        """`{"id", "name", "class"}` of an object and its owners, outermost last; [] for an unknown id. Any thread may
+        ask, while the program runs.
+        """
+        found = self.store.get(object_id)
+        return [] if found is None else [_named(each) for each in (found, *found.owners())]
+
     def result_of(self, value: Any) -> Any:
         """A MuranoPL value as JSON data; objects become their models, or ids where they stand elsewhere in it."""
         return Serializer(self, actions=False, references=True).value(freeze(value))
@@ -340,7 +347,9 @@ class Program:
             raise TypeError(f"Limit must be an integer, not {type(limit).__name__}")
         if limit is not None and limit < 0:
             raise ValueError(f"Limit must not be negative, it is {limit}")
-        for value, error in self.scheduler.fork(branches, limit or 0):
+        outcomes = self.scheduler.fork(branches, limit or 0)
+        first_failure(outcomes)
+        for value, error in outcomes:
             if error is not None:
                 raise error
             if value is not None:
@@ -351,9 +360,9 @@ class Program:
         """`pselect`, `psuper`: results in order."""
         branches = [lambda item=item: freeze(function(item)) for item in items]
         outcomes = self.scheduler.fork(branches, 0)
-        for _, error in outcomes:
-            if error is not None:
-                raise error
+        failure = first_failure(outcomes)
+        if failure is not None:
+            raise failure
         return tuple(value for value, _ in outcomes)
 
     # Saving
@@ -376,6 +385,15 @@ class Program:
 
     def _attribute(self, value: Any) -> Any:
         return Serializer(self, actions=False, references=True).value(value)
+
+
+def _named(object_: MuranoObject) -> dict[str, str | None]:
+    own = object_.values.get("name")
+    return {
+        "id": object_.id,
+        "name": object_.name or (own if isinstance(own, str) and own else None),
+        "class": object_.cls.name,
+    }
 
 
 def _no_object(object_id: str | None) -> Any:

@@ -68,6 +68,14 @@ class _MethodLock:
 Outcome = tuple[object, BaseException | None]
 
 
+def first_failure(outcomes: Sequence[Outcome]) -> BaseException | None:
+    """The failure that counts of a fork: the first, which knows the others."""
+    failures = [error for _, error in outcomes if error is not None]
+    if len(failures) > 1:
+        failures[0].beside = tuple(failures[1:])  # type: ignore[attr-defined]
+    return failures[0] if failures else None
+
+
 class Scheduler:
     """Runs the logical threads of one program and delivers what the system answers."""
 
@@ -155,6 +163,11 @@ class Scheduler:
         digest.update(b"%d" % thread.ids)
         return digest.hexdigest()
 
+    def mark(self, error: BaseException) -> None:
+        """Notes in an error that nobody has seen yet after which effect of the running thread it came."""
+        if getattr(error, "place", None) is None:
+            error.place = f"{self.current.path}/{self.current.sequence}"  # type: ignore[attr-defined]
+
     def _detached(self, thread: LogicalThread, effect: Effect) -> object:
         """Carry out an effect without the baton, so that other threads run meanwhile."""
         with self._mutex:
@@ -218,6 +231,7 @@ class Scheduler:
                 self._resume(child)
                 outcomes[index] = (branch(), None)
             except BaseException as error:  # (the parent decides what to do with it)
+                self.mark(error)
                 outcomes[index] = (None, error)
             self._ended(child, fork)
 
@@ -262,6 +276,7 @@ class Scheduler:
         try:
             return branch(), None
         except Exception as error:  # the parent decides what to do with it
+            self.mark(error)
             return None, error
         finally:
             with self._mutex:

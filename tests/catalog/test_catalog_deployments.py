@@ -86,6 +86,7 @@ def test_a_finished_deployment_tells_how_it_went(cloud: Cloud, deployed: tuple[s
     assert [each["text"] for each in found] == ["Action deploy is scheduled", "d1 is up", "Deployment finished"]
     assert set(found[0]) == {
         "id", "task_id", "entity_id", "entity", "level", "text", "details", "created", "updated",
+        "component", "step", "effect", "duration",
     }  # fmt: skip
     assert {each["task_id"] for each in found} == {deployment_id}
 
@@ -154,6 +155,30 @@ def test_events_are_the_reports_and_end_with_the_result(cloud: Cloud, deployed: 
     resumed = events(cloud.member, path, Last_Event_ID="2")
     assert [data.get("text") for _, _, data in resumed] == ["Deployment finished", None]
     assert len(events(cloud.member, path, Last_Event_ID="nonsense")) == 4
+
+
+def test_what_the_engine_says_of_its_own_work_is_told_to_who_asks(cloud: Cloud, deployed: tuple[str, str]) -> None:
+    environment_id, deployment_id = deployed
+    component = {"id": "a1", "name": "app", "class": "org.example.App"}
+    about = statuses.About(
+        component=component, step="push stack s", effect_key="0/3", effect_name="heat.push", duration=1.5
+    )
+    with cloud.database.transaction() as work:
+        statuses.add_progress(
+            work, deployment_id, environment_id, text="Stack s: failed", entity_id="a1", details=None, about=about
+        )
+    path = f"/v1/environments/{environment_id}/deployments/{deployment_id}"
+    assert len(cloud.member.json("GET", path)["reports"]) == 3
+    told = cloud.member.json("GET", f"{path}?progress=true")["reports"][-1]
+    assert (told["level"], told["text"], told["component"]) == ("progress", "Stack s: failed", component)
+    assert (told["step"], told["duration"]) == ("push stack s", 1.5)
+    assert told["effect"] == {"key": "0/3", "name": "heat.push"}
+    assert [kind for _, kind, _ in events(cloud.member, f"{path}/events")] == ["report"] * 3 + ["finished"]
+    assert events(cloud.member, f"{path}/events?progress=true")[3][2] == told
+    assert (
+        cloud.member.json("GET", f"/v1/environments/{environment_id}/deployments")["deployments"][0]["state"]
+        == "success"
+    )
 
 
 def test_events_come_as_they_happen(cloud: Cloud, core: None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import Counter
@@ -155,6 +156,8 @@ class Seen:
     model: Any
     version: int | None
     reports: list[tuple]
+    progress: list[str] = field(default_factory=list)  # what the engine said of its own work, without times
+    sequence: list[int] = field(default_factory=list)  # of both
 
 
 def look(database: base.Database, deployment_id: str) -> Seen:
@@ -165,6 +168,7 @@ def look(database: base.Database, deployment_id: str) -> Seen:
             return Seen(None, None, None, None, None, [])
         environment = environments.get(session, deployment.environment_id)
         opened = session.get(sessions.Session, deployment.session_id) if deployment.session_id else None
+        everything = statuses.of_deployment(session, deployment_id, progress=True)
         reports = statuses.of_deployment(session, deployment_id)
         return Seen(
             state=deployment.state,
@@ -173,6 +177,8 @@ def look(database: base.Database, deployment_id: str) -> Seen:
             model=environment and environment.model,
             version=environment and environment.version,
             reports=[(report.sequence, report.level, report.text, report.entity_id) for report in reports],
+            progress=[re.sub(r" after [0-9.]+ s", "", each.text) for each in everything if each not in reports],
+            sequence=[each.sequence for each in everything],
         )
 
 

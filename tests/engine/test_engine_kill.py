@@ -62,7 +62,8 @@ class Voyage:
             "log": {ship: [line for line in root["log"] if line.startswith(ship)] for ship in SHIPS},
             "reports": {ship: [text for _n, _level, text, entity in seen.reports if entity == ship] for ship in SHIPS},
             "closing": seen.reports[-1][1:3],
-            "sequence": [report[0] for report in seen.reports],
+            "sequence": seen.sequence,
+            "progress": sorted(seen.progress),
             "stacks": self.cloud.stacks,
             "executed": sorted(self.cloud.executed.values()),
         }

@@ -46,7 +46,10 @@ def list_of_project(request: Request) -> Any:
 
 
 def reports(request: Request) -> Any:
-    """GET /environments/E/deployments/D: its reports; `service_id` restricts them to what is in applications."""
+    """GET /environments/E/deployments/D: its reports; `service_id` restricts them to what is in applications.
+
+    With `progress=true` what the engine says of its own work is among them.
+    """
     with request.database.reading() as session:
         row = _deployment(request, session)
         request.authorize("statuses_deployments", environment_id=row.environment_id, deployment_id=row.id)
@@ -54,7 +57,7 @@ def reports(request: Request) -> Any:
         entity_ids = _inside(row, wanted)
         if wanted and not entity_ids:
             return {"reports": []}
-        found = statuses.of_deployment(session, row.id, entity_ids=entity_ids)
+        found = statuses.of_deployment(session, row.id, entity_ids=entity_ids, progress=request.flag("progress"))
         return {"reports": [submission.shown_status(status) for status in found]}
 
 
@@ -73,7 +76,7 @@ def events(request: Request) -> Any:
     """GET /environments/E/deployments/D/events: reports as server-sent events, from `Last-Event-ID` on.
 
     Each event has the report's sequence as id, `report` as type and the report as data; the last one is of type
-    `finished` with the deployment as data.
+    `finished` with the deployment as data. With `progress=true` what the engine says of its own work is among them.
     """
     with request.database.reading() as session:
         row = _deployment(request, session)
@@ -83,7 +86,7 @@ def events(request: Request) -> Any:
     after = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
     if not request.services.event_streams.acquire(blocking=False):
         raise errors.Unavailable("Too many event streams are open. Repeat in a while, or ask for the reports instead.")
-    body = _Stream(request, deployment_id, after)
+    body = _Stream(request, deployment_id, after, request.flag("progress"))
     headers = [("Content-Type", "text/event-stream"), ("Cache-Control", "no-store"), ("X-Accel-Buffering", "no")]
     return webob.Response(app_iter=body, headerlist=headers)
 
@@ -91,11 +94,11 @@ def events(request: Request) -> Any:
 class _Stream:
     """The events of one deployment; the server calls `close` when the client is gone or all was sent."""
 
-    def __init__(self, request: Request, deployment_id: str, after: int) -> None:
+    def __init__(self, request: Request, deployment_id: str, after: int, progress: bool) -> None:
         self._slots = request.services.event_streams
         self._closed = False
         interval = request.config.api.event_interval
-        self._events = _events(request.database, deployment_id, after, interval)
+        self._events = _events(request.database, deployment_id, after, interval, progress)
 
     def __iter__(self) -> Iterator[bytes]:
         return self._events
@@ -106,14 +109,16 @@ class _Stream:
             self._slots.release()
 
 
-def _events(database: Database, deployment_id: str, after: int, interval: float) -> Iterator[bytes]:
+def _events(database: Database, deployment_id: str, after: int, interval: float, progress: bool) -> Iterator[bytes]:
     yield b": reports of a deployment\n\n"
     ends = time.monotonic() + STREAM_SECONDS
     spoken = time.monotonic()
     while time.monotonic() < ends:
         with database.reading() as session:
             row = session.get(Deployment, deployment_id)
-            found = [] if row is None else statuses.of_deployment(session, deployment_id, after=after)
+            found = (
+                [] if row is None else statuses.of_deployment(session, deployment_id, after=after, progress=progress)
+            )
             finished = row is None or row.state == deployments.FINISHED
             last = {} if row is None or not finished else _shown(session, [row])[0]
         for status in found:

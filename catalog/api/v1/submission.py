@@ -152,4 +152,8 @@ def shown_status(row: statuses.Status) -> dict[str, Any]:
         "details": row.details,
         "created": timestamp(row.created),
         "updated": timestamp(row.created),
+        "component": row.component,
+        "step": row.step,
+        "effect": None if row.effect_key is None else {"key": row.effect_key, "name": row.effect_name},
+        "duration": row.duration,
     }
