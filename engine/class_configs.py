@@ -7,6 +7,7 @@ before `.yaml`: `ns.Class-1.2.3`, `ns.Class-1.2`, `ns.Class-1`, and for major ve
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -24,17 +25,20 @@ class ClassConfigError(Exception):
 
 
 def in_folder(folder: str | None) -> Configurations:
-    """What `dsl.Runtime` asks for a class's configuration; answers None where there is none."""
-    root = None if folder is None else pathlib.Path(folder)
+    """What `dsl.Runtime` asks for a class's configuration; answers None where there is none.
+
+    Which files there are is looked up now, once: a program asks for every property of every class.
+    """
+    root = pathlib.Path(folder or os.devnull)
+    there = {file.name for file in root.iterdir() if file.is_file()} if root.is_dir() else set()
 
     def configuration(class_name: str, version: Any) -> Mapping[str, Any] | None:
-        if root is None or _NAME.fullmatch(class_name) is None:
+        if not there or _NAME.fullmatch(class_name) is None:
             return None
         for name in _names(class_name, version):
             for suffix in (".json", ".yaml"):
-                file = root / (name + suffix)
-                if file.is_file():
-                    return _read(file)
+                if name + suffix in there:
+                    return _read(root / (name + suffix))
         return None
 
     return configuration

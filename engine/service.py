@@ -8,6 +8,7 @@ service.stop()          # drains
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import sys
@@ -84,6 +85,17 @@ class EngineService:
         self._crier.stop()
 
 
+def collect_rarely() -> None:
+    """Has Python look for garbage in cycles rarely, and no more at what is loaded by now: for an engine's process.
+
+    Programs make many objects that all live until the program ends. Walking them again and again took a sixth of an
+    engine's time; memory was seen to stay the same.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The `chandlery-engine` process: `chandlery-engine [configuration file ...]`, until SIGTERM or SIGINT."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -103,6 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
+    collect_rarely()
     service.start()
     LOG.info("ready")
     stopping.wait()

@@ -21,6 +21,7 @@ def main(path: str) -> None:
     running = service.EngineService(conf, database, lambda _context: recording.Recording().cloud())
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    service.collect_rarely()
     running.start()
     print("ready", flush=True)
     ended.wait()
