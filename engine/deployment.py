@@ -70,11 +70,12 @@ class Deployments:
             LOG.warning("deployment %s: failed: %s", row.id, ending.complaints[0].message)
 
         def close(session: Any) -> None:
-            if journal is not None:
-                journal.flush(session)
             closing.close(session, row.id, ending, told=self._settings.notices)
 
-        held.write(close)
+        if journal is None:
+            held.write(close)
+        else:
+            journal.end(close)
         held.end()
         LOG.info("deployment %s: finished", row.id)
         if row.kind == "delete" and not ending.failed:

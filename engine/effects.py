@@ -33,7 +33,8 @@ PACKAGE_LOG = logging.getLogger("applications")  # what packages log, by their l
 class Kind(enum.Enum):
     """How an effect is made durable."""
 
-    LOCAL = enum.auto()  # no trace in the world: one transaction with its outcome
+    LOCAL = enum.auto()  # no trace in the world: its outcome is written with what comes next
+    READ = enum.auto()  # looks at a cloud and leaves no trace either
     DATABASE = enum.auto()  # rows of ours only: written in the same transaction as its outcome, so exactly once
     SLEEP = enum.auto()  # ends at a time that counts from its intent
     CLOUD = enum.auto()  # intent before, outcome after; repeated if its worker died meanwhile
@@ -76,7 +77,7 @@ class Performer:
         return _known(effect).kind
 
     def perform(self, effect: dsl.Effect) -> Any:
-        """Carries out a LOCAL or CLOUD effect: its outcome, JSON. Raises `dsl.SystemFailure`, or what waiting heals."""
+        """Carries out all but a DATABASE effect: its JSON outcome. Raises `dsl.SystemFailure`, or what may heal."""
         known = _known(effect)
         try:
             return known.perform(self, effect)
@@ -373,17 +374,17 @@ EFFECTS: Mapping[str, _Known] = {
     "instance.track": _Known(Kind.DATABASE, _track),
     "instance.untrack": _Known(Kind.DATABASE, _untrack),
     "heat.push": _Known(Kind.CLOUD, _heat_push, _STACK),
-    "heat.current": _Known(Kind.CLOUD, _heat_current, _STACK),
-    "heat.outputs": _Known(Kind.CLOUD, _heat_outputs, _STACK),
+    "heat.current": _Known(Kind.READ, _heat_current, _STACK),
+    "heat.outputs": _Known(Kind.READ, _heat_outputs, _STACK),
     "heat.delete": _Known(Kind.CLOUD, _heat_delete, _STACK),
     "agent.register": _Known(Kind.CLOUD, _agent_register, _AGENT),
     "agent.run": _Known(Kind.CLOUD, _agent_run, _AGENT),
-    "network.list": _Known(Kind.CLOUD, _network_list),
+    "network.list": _Known(Kind.READ, _network_list),
     "network.create_router": _Known(Kind.CLOUD, _network_create_router),
-    "metadef.namespaces": _Known(Kind.CLOUD, _namespaces),
-    "metadef.objects": _Known(Kind.CLOUD, _objects),
-    "identity.user": _Known(Kind.CLOUD, _user),
-    "identity.project": _Known(Kind.CLOUD, _project),
+    "metadef.namespaces": _Known(Kind.READ, _namespaces),
+    "metadef.objects": _Known(Kind.READ, _objects),
+    "identity.user": _Known(Kind.READ, _user),
+    "identity.project": _Known(Kind.READ, _project),
     "secret": _Known(Kind.CLOUD, _secret),
     "mistral.upload": _Known(Kind.CLOUD, _workflow_upload, _WORKFLOW),
     "mistral.run": _Known(Kind.CLOUD, _workflow_run, _WORKFLOW),

@@ -1,8 +1,8 @@
 """The `dsl.System` of a deployment: a program's effects, made durable.
 
 Each effect is looked up in the journal, carried out if it is not there, and written down: intent before, outcome after.
-What only reads or writes the database is one transaction; what reaches a cloud runs in a thread of its own, so that
-cancellation and the loss of the lease end the program at once, whatever the cloud does.
+What leaves no trace in the world needs no intent; its outcome is written with what comes next. What reaches a cloud
+runs in a thread of its own, so that cancellation and the loss of the lease end the program at once, whatever it does.
 """
 
 from __future__ import annotations
@@ -84,7 +84,11 @@ class DurableSystem(world.World):
             return recorded
         if kind is effects.Kind.LOCAL:
             recorded = self._attempt(effect, lambda: self._performer.perform(effect))
-            self._journal.record(effect, recorded)
+            self._journal.keep(effect, recorded)
+            return recorded
+        if kind is effects.Kind.READ:
+            recorded = self._attempt(effect, lambda: self._reach_out(effect))
+            self._journal.keep(effect, recorded)
             return recorded
         told = self._told
         passed = self._journal.intend(effect, None if told is None else told.begun(effect))
@@ -93,17 +97,17 @@ class DurableSystem(world.World):
         if kind is effects.Kind.SLEEP:
             recorded = self._attempt(effect, lambda: self._sleep(self._performer.remaining(effect, passed)))
         else:
-            recorded = self._attempt(
-                effect,
-                lambda: outages.patiently(
-                    lambda: self._beside(lambda: self._performer.perform(effect)),
-                    what=f"deployment {self._held.deployment_id}: effect {effect.key} {effect.name}",
-                    pause=self._held.pause,
-                ),
-            )
+            recorded = self._attempt(effect, lambda: self._reach_out(effect))
         took = max(0.0, passed) + time.monotonic() - began
         self._journal.conclude(effect, recorded, None if told is None else told.ended(effect, recorded, took))
         return recorded
+
+    def _reach_out(self, effect: dsl.Effect) -> Any:
+        return outages.patiently(
+            lambda: self._beside(lambda: self._performer.perform(effect)),
+            what=f"deployment {self._held.deployment_id}: effect {effect.key} {effect.name}",
+            pause=self._held.pause,
+        )
 
     def _count(self, effect: dsl.Effect) -> None:
         if len(self._journal) >= self._most_effects:

@@ -1,7 +1,8 @@
 """One deployment's journal as its program sees it: what has happened already, and a place to write what happens now.
 
-All entries are read once, when a worker takes the deployment over. Deliveries are written together with the next intent
-or outcome: until then nothing that followed from them has left the program.
+All entries are read once, when a worker takes the deployment over. What nothing outside has followed from yet (the
+outcomes of effects that left no trace, the order of deliveries) is kept in memory and written with the next intent,
+outcome or row: whatever leaves the program, all that it may follow from is in the same transaction, or in one before.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import datetime
 import hashlib
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,8 @@ from catalog.db import base, journal
 from engine import lease, secrets
 
 Alongside = Callable[[orm.Session], None]
+
+MOST_KEPT = 100  # outcomes in memory; with more they are written, though nothing has followed from them
 
 
 class NonDeterministic(dsl.Interrupted):
@@ -71,10 +74,12 @@ class Journal:
 
     def __init__(self, held: lease.Lease) -> None:
         self._lease = held
-        self._mutex = threading.Lock()
+        self._mutex = threading.Lock()  # of all below
         self._entries: dict[str, _Entry] = {}
         self._deliveries: dict[int, str] = {}
-        self._unwritten: dict[int, str] = {}
+        self._unwritten: dict[int, str] = {}  # deliveries of effects whose rows are there
+        self._kept: dict[str, dict[str, Any]] = {}  # rows to be written, by key
+        self._writing = threading.Lock()  # held by the one transaction that is under way
         for row in held.read(lambda session: journal.entries(session, held.deployment_id)):
             self._entries[row.key] = _entry(row)
             if row.delivery is not None:
@@ -100,58 +105,49 @@ class Journal:
             )
         return known.recorded
 
+    def keep(self, effect: dsl.Effect, recorded: Recorded) -> None:
+        """Keeps what came of an effect that left no trace, to be written with whatever comes next.
+
+        A worker that dies before takes it along; its successor carries the effect out again.
+        """
+        if self._intended(effect) is not None:  # by an earlier release, which wrote an intent for all of these
+            self.conclude(effect, recorded)
+            return
+        row = self._row(effect, recorded)
+        with self._mutex:
+            self._kept[effect.key] = row
+            self._entries[effect.key] = _known(row, recorded)
+            full = len(self._kept) >= MOST_KEPT
+        if full:
+            self._write()
+
     def intend(self, effect: dsl.Effect, alongside: Alongside | None = None) -> float:
         """Writes that the effect is about to be carried out, and with the first intent the rows `alongside`; gives the
         seconds since it was first intended.
 
         They are 0 for the worker that intends it first. A successor has to go by the clocks of two machines.
         """
-        with self._mutex:
-            known = self._entries.get(effect.key)
+        known = self._intended(effect)
         if known is not None:
-            self._write(self._write_deliveries)
+            self._write()
             return (base.now() - known.started).total_seconds()
-
-        def work(session: orm.Session, tried: bool) -> datetime.datetime:
-            self._write_deliveries(session)
-            row = self._earlier(session, effect) if tried else None
-            if row is not None:
-                return row.started
-            if alongside is not None:
-                alongside(session)
-            return self._enter(session, effect)
-
-        self._remember(effect, self._write_once(work), None)
+        row = self._row(effect, None)
+        self._write(row, alongside=alongside)
+        self._remember(effect, _known(row, None))
         return 0.0
 
     def conclude(self, effect: dsl.Effect, recorded: Recorded, alongside: Alongside | None = None) -> None:
-        """Writes what came of an intended effect, and the rows `alongside`."""
-
-        def work(session: orm.Session, tried: bool) -> None:
-            self._write_deliveries(session)
-            row = self._earlier(session, effect) if tried else None
-            if row is not None and row.finished is not None:
-                return
-            if alongside is not None:
-                alongside(session)
-            journal.conclude(session, self._lease.deployment_id, effect.key, **_columns(recorded))
-
-        self._write_once(work)
-        self._remember(effect, base.now(), recorded)
+        """Writes what came of an intended effect, and the rows `alongside`, in one transaction."""
+        known = self._intended(effect)
+        assert known is not None, f"effect {effect.key} was never intended"
+        self._write(outcome=(effect.key, recorded), alongside=alongside)
+        self._remember(effect, _Entry(name=known.name, digest=known.digest, started=known.started, recorded=recorded))
 
     def record(self, effect: dsl.Effect, recorded: Recorded, alongside: Alongside | None = None) -> None:
         """Writes intent, outcome and the rows `alongside` in one transaction: for effects on our database alone."""
-
-        def work(session: orm.Session, tried: bool) -> None:
-            self._write_deliveries(session)
-            if tried and self._earlier(session, effect) is not None:
-                return
-            if alongside is not None:
-                alongside(session)
-            self._enter(session, effect, recorded)
-
-        self._write_once(work)
-        self._remember(effect, base.now(), recorded)
+        row = self._row(effect, recorded)
+        self._write(row, alongside=alongside)
+        self._remember(effect, _known(row, recorded))
 
     def delivery(self, number: int) -> str | None:
         """The key of the outcome that was handed to the program as number-th, if that is known."""
@@ -161,59 +157,85 @@ class Journal:
     def delivered(self, number: int, key: str) -> None:
         """The outcome of `key` is handed to the program as number-th."""
         with self._mutex:
-            if self._deliveries.get(number) != key:
-                self._deliveries[number] = key
+            if self._deliveries.get(number) == key:
+                return
+            self._deliveries[number] = key
+            if key in self._kept:
+                self._kept[key]["delivery"] = number
+            else:
                 self._unwritten[number] = key
 
-    def flush(self, session: orm.Session) -> None:
-        """Writes the deliveries that are not written yet, in the caller's transaction."""
-        self._write_deliveries(session)
+    def end(self, work: Alongside) -> None:
+        """Writes what is not written yet, and the deployment's ending, in one transaction: the last one."""
+        self._write(alongside=work)
 
-    def _enter(self, session: orm.Session, effect: dsl.Effect, recorded: Recorded | None = None) -> datetime.datetime:
-        return journal.enter(
-            session,
-            self._lease.deployment_id,
-            effect.key,
-            effect.name,
-            digest(effect),
-            secrets.masked(dict(effect.arguments)),
-            finished=recorded is not None,
+    def _write(
+        self,
+        row: Mapping[str, Any] | None = None,
+        *,
+        outcome: tuple[str, Recorded] | None = None,
+        alongside: Alongside | None = None,
+    ) -> None:
+        """One transaction: what is kept, a row or an outcome, what belongs to it. One after the other, as the row of
+        the deployment would have it anyway.
+        """
+        deployment_id = self._lease.deployment_id
+        with self._writing:
+            with self._mutex:
+                rows = [dict(each) for each in self._kept.values()]
+                deliveries = dict(self._unwritten)
+            entering: list[Mapping[str, Any]] = [*rows] if row is None else [*rows, row]
+            tried = False
+
+            def work(session: orm.Session) -> None:
+                nonlocal tried
+                again, tried = tried, True
+                if again and self._is_written(session, entering, outcome):
+                    return  # an earlier try was, and its answer was lost: nobody else can have
+                journal.enter(session, entering)
+                if outcome is not None:
+                    journal.conclude(session, deployment_id, outcome[0], **_columns(outcome[1]))
+                journal.deliver(session, deployment_id, deliveries)
+                if alongside is not None:
+                    alongside(session)
+
+            self._lease.write(work)
+            with self._mutex:
+                for each in rows:
+                    number = self._kept.pop(each["key"])["delivery"]
+                    if number != each["delivery"]:  # delivered while it was being written
+                        self._unwritten[number] = each["key"]
+                for number in deliveries:
+                    del self._unwritten[number]
+
+    def _is_written(
+        self, session: orm.Session, entering: list[Mapping[str, Any]], outcome: tuple[str, Recorded] | None
+    ) -> bool:
+        key = outcome[0] if outcome is not None else entering[-1]["key"] if entering else None
+        found = None if key is None else session.get(journal.JournalEntry, (self._lease.deployment_id, key))
+        return found is not None and (outcome is None or found.finished is not None)
+
+    def _row(self, effect: dsl.Effect, recorded: Recorded | None) -> dict[str, Any]:
+        moment = base.now()
+        return {
+            "deployment_id": self._lease.deployment_id,
+            "key": effect.key,
+            "name": effect.name,
+            "digest": digest(effect),
+            "arguments": secrets.masked(dict(effect.arguments)),
+            "started": moment,
+            "finished": None if recorded is None else moment,
+            "delivery": None,
             **_columns(recorded or Recorded()),
-        )
+        }
 
-    def _earlier(self, session: orm.Session, effect: dsl.Effect) -> journal.JournalEntry | None:
-        """What an earlier try has written whose answer was lost: nobody else can have."""
-        return session.get(journal.JournalEntry, (self._lease.deployment_id, effect.key))
-
-    def _write_once(self, work: Callable[[orm.Session, bool], Any]) -> Any:
-        """Writes, telling `work` whether it was tried before."""
-        tries: list[None] = []
-
-        def attempt(session: orm.Session) -> Any:
-            tries.append(None)
-            return work(session, len(tries) > 1)
-
-        return self._write(attempt)
-
-    def _write(self, work: Callable[[orm.Session], Any]) -> Any:
+    def _intended(self, effect: dsl.Effect) -> _Entry | None:
         with self._mutex:
-            pending = dict(self._unwritten)
-        result = self._lease.write(work)
-        with self._mutex:  # written for sure are those that were pending before; writing one twice does no harm
-            for number in pending:
-                self._unwritten.pop(number, None)
-        return result
+            return self._entries.get(effect.key)
 
-    def _write_deliveries(self, session: orm.Session) -> None:
+    def _remember(self, effect: dsl.Effect, entry: _Entry) -> None:
         with self._mutex:
-            pending = dict(self._unwritten)
-        journal.deliver(session, self._lease.deployment_id, pending)
-
-    def _remember(self, effect: dsl.Effect, started: datetime.datetime, recorded: Recorded | None) -> None:
-        with self._mutex:
-            self._entries[effect.key] = _Entry(
-                name=effect.name, digest=digest(effect), started=started, recorded=recorded
-            )
+            self._entries[effect.key] = entry
 
 
 def digest(effect: dsl.Effect) -> str:
@@ -225,6 +247,10 @@ def digest(effect: dsl.Effect) -> str:
 def as_stored(value: Any) -> Any:
     """The value as a replay will read it: lists for tuples, text for keys. Raises `TypeError` if it is not JSON."""
     return json.loads(json.dumps(value))
+
+
+def _known(row: Mapping[str, Any], recorded: Recorded | None) -> _Entry:
+    return _Entry(name=row["name"], digest=row["digest"], started=row["started"], recorded=recorded)
 
 
 def _columns(recorded: Recorded) -> dict[str, Any]:

@@ -7,7 +7,7 @@ of null is told from none by `finished`. `delivery` is the place in which the ou
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -43,35 +43,10 @@ def entries(session: orm.Session, deployment_id: str) -> list[JournalEntry]:
     return list(session.scalars(query.order_by(JournalEntry.started, JournalEntry.key)))
 
 
-def enter(
-    session: orm.Session,
-    deployment_id: str,
-    key: str,
-    name: str,
-    digest: str,
-    arguments: Mapping[str, Any],
-    *,
-    finished: bool = False,
-    outcome: Any = None,
-    failure: Mapping[str, Any] | None = None,
-) -> datetime.datetime:
-    """Writes an effect that is certainly not there yet: its intent, or all of it; gives the time of the intent."""
-    moment = now()
-    session.execute(
-        _ENTER,
-        {
-            "deployment_id": deployment_id,
-            "key": key,
-            "name": name,
-            "digest": digest,
-            "arguments": dict(arguments),
-            "started": moment,
-            "finished": moment if finished else None,
-            "outcome": outcome,
-            "failure": None if failure is None else dict(failure),
-        },
-    )
-    return moment
+def enter(session: orm.Session, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes effects that are certainly not there yet, each with all columns: intents, or all that came of them."""
+    if rows:
+        session.execute(_ENTER, [dict(row) for row in rows] if len(rows) > 1 else dict(rows[0]))
 
 
 def conclude(
@@ -87,9 +62,8 @@ def conclude(
 def deliver(session: orm.Session, deployment_id: str, deliveries: Mapping[int, str]) -> None:
     """Writes the places in which outcomes were handed to the program: `{number: key}`."""
     if deliveries:
-        session.execute(
-            _DELIVER, [{"of": deployment_id, "at": key, "delivery": number} for number, key in deliveries.items()]
-        )
+        places = [{"of": deployment_id, "at": key, "delivery": number} for number, key in deliveries.items()]
+        session.execute(_DELIVER, places if len(places) > 1 else places[0])
 
 
 # Every effect of every deployment goes through these: prepared once, and past the object-relational mapping.

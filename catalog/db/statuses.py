@@ -71,24 +71,19 @@ def add(
     details: str | None = None,
     status_id: str | None = None,
     about: About = NOTHING,
-) -> Status:
+) -> None:
     """Appends a report. The caller's transaction has the deployment's row locked (or has just made it)."""
-    last = session.scalar(sa.select(sa.func.max(Status.sequence)).where(Status.deployment_id == deployment_id))
-    status = Status(
+    _append(
+        session,
+        deployment_id,
+        about,
         id=status_id or new_id(),
-        deployment_id=deployment_id,
         environment_id=environment_id,
         entity_id=entity_id,
         level=level if level in LEVELS else "info",
         text=text,
         details=details,
-        created=now(),
-        sequence=(last or 0) + 1,
-        **_columns(about),
     )
-    session.add(status)
-    session.flush()
-    return status
 
 
 def add_progress(
@@ -101,19 +96,17 @@ def add_progress(
     details: str | None,
     about: About,
 ) -> None:
-    """Appends what the engine says of its own work, in one statement. The caller has the deployment's row locked."""
-    session.execute(
-        _ADD_PROGRESS,
-        {
-            "new_id": new_id(),
-            "of": deployment_id,
-            "in_environment": environment_id,
-            "of_entity": entity_id,
-            "said": text,
-            "more": details,
-            "at": now(),
-            **{f"its_{name}": value for name, value in _columns(about).items()},
-        },
+    """Appends what the engine says of its own work. The caller has the deployment's row locked."""
+    _append(
+        session,
+        deployment_id,
+        about,
+        id=new_id(),
+        environment_id=environment_id,
+        entity_id=entity_id,
+        level=PROGRESS,
+        text=text,
+        details=details,
     )
 
 
@@ -178,39 +171,19 @@ def _columns(about: About) -> dict[str, Any]:
     }
 
 
-# Two of them for each long effect: prepared once, past the object-relational mapping, the sequence found on the way.
+def _append(session: orm.Session, deployment_id: str, about: About, **columns: Any) -> None:
+    session.execute(_APPEND, {"of": deployment_id, "created": now(), **columns, **_columns(about)})
+
+
+# Engines make many: one statement, past the object-relational mapping, the sequence found on the way.
 _TABLE = cast(sa.Table, Status.__table__)
-_ADD_PROGRESS = sa.insert(_TABLE).from_select(
-    [
-        "id",
-        "deployment_id",
-        "environment_id",
-        "entity_id",
-        "level",
-        "text",
-        "details",
-        "created",
-        "sequence",
-        "component",
-        "step",
-        "effect_key",
-        "effect_name",
-        "duration",
-    ],
+_OF = sa.bindparam("of", type_=Identifier)
+_GIVEN = [column for column in _TABLE.columns if column.name not in ("deployment_id", "sequence")]
+_APPEND = sa.insert(_TABLE).from_select(
+    [*_GIVEN, _TABLE.c.deployment_id, _TABLE.c.sequence],
     sa.select(
-        sa.bindparam("new_id", type_=Identifier),
-        sa.bindparam("of", type_=Identifier),
-        sa.bindparam("in_environment", type_=Identifier),
-        sa.cast(sa.bindparam("of_entity", type_=sa.String(255)), sa.String(255)),
-        sa.literal(PROGRESS, sa.String(32)),
-        sa.bindparam("said", type_=sa.Text()),
-        sa.bindparam("more", type_=sa.Text()),
-        sa.bindparam("at", type_=_TABLE.c.created.type),
+        *(sa.bindparam(column.name, type_=column.type) for column in _GIVEN),
+        _OF,
         sa.func.coalesce(sa.func.max(_TABLE.c.sequence), 0) + 1,
-        sa.bindparam("its_component", type_=_TABLE.c.component.type),
-        sa.bindparam("its_step", type_=_TABLE.c.step.type),
-        sa.bindparam("its_effect_key", type_=_TABLE.c.effect_key.type),
-        sa.bindparam("its_effect_name", type_=_TABLE.c.effect_name.type),
-        sa.bindparam("its_duration", type_=_TABLE.c.duration.type),
-    ).where(_TABLE.c.deployment_id == sa.bindparam("of", type_=Identifier)),
+    ).where(_TABLE.c.deployment_id == _OF),
 )

@@ -59,7 +59,11 @@ def deployment(session: orm.Session, environment_id: str, days: float | None, **
                 deployment_id=row.id, environment_id=environment_id, level="info", text="t", sequence=number
             )
         )
-        journal.enter(session, row.id, f"key-{number}", "sleep", "d", {})
+        session.add(
+            journal.JournalEntry(
+                deployment_id=row.id, key=f"key-{number}", name="sleep", digest="", arguments={}, started=now()
+            )
+        )
     return row.id
 
 

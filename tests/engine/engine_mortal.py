@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import pathlib
 import signal
 import sys
@@ -129,7 +128,11 @@ class KeptCloud(MemoryCloud):
 
 def main(url: str, deployment_id: str, cloud_file: str, last: str, when: str, number: str) -> None:
     database = base.Database(url)
-    mortal = MortalDatabase(database, int(last), when, lambda: os.kill(os.getpid(), signal.Signals[number]))
+
+    def die() -> None:  # the thread that sends the signal does nothing more before it is there
+        signal.pthread_kill(threading.get_ident(), signal.Signals[number])
+
+    mortal = MortalDatabase(database, int(last), when, die)
     lived = carry(database, deployment_id, KeptCloud(pathlib.Path(cloud_file)), mortal)
     sys.exit(0 if lived else LOST)
 

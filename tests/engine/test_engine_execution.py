@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import threading
 import time
@@ -77,9 +78,65 @@ def test_a_recorded_outcome_is_given_again_and_nothing_is_done(stage):
 
 
 @pytest.mark.parametrize("name", ["random.id", "random.name", "random.number", "clock.now"])
-def test_what_is_random_stays_what_it_was(stage, name):
+def test_what_is_random_stays_what_it_was_when_something_has_followed(stage, name):
     asked = effect("0/1", name)
-    assert stage.worker().perform(asked) == stage.worker().perform(asked)
+    system = stage.worker()
+    drawn = system.perform(asked)
+    assert effects_of(stage.database, stage.deployment_id) == {}  # until then it needs no transaction
+    system.perform(effect("0/2", "report", level="info", text="It was drawn"))
+    assert stage.worker().perform(asked) == drawn
+
+
+def test_what_only_looks_at_a_cloud_has_no_intent_and_is_kept_like_what_is_random(stage):
+    asked = effect("0/1", "heat.current", stack=STACK)
+    system = stage.worker()
+    assert system.perform(asked) is None
+    assert effects_of(stage.database, stage.deployment_id) == {}
+    system.perform(push("0/2"))
+    assert stage.worker().perform(asked) is None
+    assert list(effects_of(stage.database, stage.deployment_id)) == ["0/1", "0/2"]
+
+
+def test_what_an_earlier_release_intended_is_concluded_where_it_stands(stage):
+    """It wrote an intent for what only looks at a cloud, too."""
+    asked = effect("0/1", "heat.current", stack=STACK)
+    stage.worker()
+    journal.Journal(stage.leases[-1]).intend(asked)
+    assert stage.worker().perform(asked) is None
+    assert effects_of(stage.database, stage.deployment_id)["0/1"].finished is not None
+
+
+def test_many_outcomes_that_nothing_follows_from_are_written_by_and_by(stage):
+    system = stage.worker()
+    for number in range(journal.MOST_KEPT):
+        system.perform(effect(f"0/{number}", "clock.now"))
+    assert len(effects_of(stage.database, stage.deployment_id)) == journal.MOST_KEPT
+
+
+def test_a_transaction_whose_answer_was_lost_is_not_written_twice(stage, monkeypatch):
+    """The commit came through, the connection broke before that was told: the worker can only try again."""
+    real = stage.database.transaction
+
+    @contextlib.contextmanager
+    def losing():
+        with real() as session:
+            yield session
+        if answers.pop():
+            raise sa.exc.OperationalError("COMMIT", {}, Exception("server closed the connection"))
+
+    system = stage.worker()
+    monkeypatch.setattr(stage.database, "transaction", losing)
+    for key, name, more in (
+        ("0/2", "report", {"level": "info", "text": "Once"}),
+        ("0/4", "heat.delete", {"stack": STACK}),
+    ):
+        answers = [False, True, False, True]
+        system.perform(effect(f"0/{int(key[2:]) - 1}", "random.id"))
+        system.perform(effect(key, name, **more))
+    monkeypatch.undo()
+    assert texts(stage.database, stage.deployment_id)[1:] == ["Once"]
+    kept = effects_of(stage.database, stage.deployment_id)
+    assert [kept[f"0/{number}"].finished is not None for number in (1, 2, 3, 4)] == [True] * 4
 
 
 def test_random_names_differ_and_begin_with_a_letter(stage):
@@ -150,8 +207,10 @@ def test_deliveries_are_written_with_the_next_effect_and_known_to_the_successor(
     system.delivered(2, "0.1.1/1")
     assert stage.worker().delivery(1) is None  # nothing followed from it, so the successor may deliver otherwise
     system = stage.worker()
+    system.perform(effect("0.1.1/1", "random.id"))
+    system.perform(effect("0.1.2/1", "random.id"))
     system.delivered(1, "0.1.2/1")
-    system.perform(effect("0.1.2/2", "random.id"))
+    system.perform(push("0.1.2/2"))
     successor = stage.worker()
     assert [successor.delivery(number) for number in (1, 2)] == ["0.1.2/1", None]
 

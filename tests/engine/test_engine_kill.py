@@ -94,7 +94,7 @@ def test_wherever_the_worker_dies_its_successor_ends_the_deployment_as_if_it_had
     assert calm.ended
     wanted = calm.seen()
     assert wanted["state"] == ("finished", "deployed", 1, False)
-    assert boundaries > 20
+    assert boundaries > 15
     for last in range(1, boundaries + 1):
         for when in (BEFORE, AFTER):
             voyage = Voyage(database, f"storm {when} {last}")

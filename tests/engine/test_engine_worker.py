@@ -8,7 +8,7 @@ import time
 import pytest
 from engine_world import let_the_lease_run_out, look, new_environment, submit, texts, wait_until
 
-from catalog.db import deployments, journal, statuses
+from catalog.db import base, deployments, journal, statuses
 from engine import closing, lease
 from engine.worker import Worker, WorkerSettings
 
@@ -183,7 +183,11 @@ def test_old_journals_are_removed_and_reports_kept(database, workers):
     worker = workers(database, lambda held: (held.write(remember), finish(held)), WorkerSettings(keep_journals=0.0))
 
     def remember(session):
-        journal.enter(session, deployment_id, "0/1", "clock.now", "digest", {})
+        session.add(
+            journal.JournalEntry(
+                deployment_id=deployment_id, key="0/1", name="clock.now", digest="", arguments={}, started=base.now()
+            )
+        )
 
     worker.wake()
     ended(database, deployment_id)
