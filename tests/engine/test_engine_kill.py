@@ -130,7 +130,7 @@ def test_a_deployment_survives_a_death_of_every_worker_it_meets(database):
 def test_other_databases_survive_it_too(any_database):
     calm = Voyage(any_database, "calm")
     boundaries = calm.sail()
-    for last in range(2, boundaries + 1, 8):
+    for last in range(2, boundaries + 1, 4):
         voyage = Voyage(any_database, f"storm {last}")
         voyage.sail(last, BEFORE)
         voyage.sail()
