@@ -5,15 +5,15 @@ A deployment always ends here, with its result or with the reason of its failure
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from catalog.db import base, deployments, environments, sessions, statuses
-from engine import models, notices
+from catalog.db import base, deployments, environments, resources, sessions, statuses
+from engine import models, notices, traces
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +28,15 @@ class Complaint:
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """How a deployment ended. `model` is what the program left, None if it left nothing worth keeping."""
+    """How a deployment ended. `model` is what the program left, None if it left nothing worth keeping; `looks` are for
+    the receipt.
+    """
 
     value: Any = None
     complaints: Sequence[Complaint] = ()
+    warnings: Sequence[Complaint] = ()
     model: Mapping[str, Any] | None = None
+    looks: Sequence[traces.Look] = ()
 
     @property
     def failed(self) -> bool:
@@ -55,13 +59,15 @@ def close(session: orm.Session, deployment_id: str, ending: Ending, *, told: boo
     environment = environments.get(session, deployment.environment_id)
     if environment is None:
         return
-    for complaint in ending.complaints:
+    for look in ending.looks:
+        look.write(session)
+    for level, complaint in _told(ending):
         statuses.add(
             session,
             deployment_id,
             environment.id,
             text=complaint.message,
-            level="error",
+            level=level,
             entity_id=complaint.entity_id or environment.id,
             details=complaint.details,
             about=complaint.about,
@@ -72,6 +78,15 @@ def close(session: orm.Session, deployment_id: str, ending: Ending, *, told: boo
         failure = _failure(session, deployment_id, ending) if failed else None
         notices.ended(session, deployment, environment, failure)
     if deployment.kind == "delete" and not failed:
+        resources.end(
+            session,
+            environment_id=environment.id,
+            project_id=environment.project_id,
+            name=environment.name,
+            user_id=deployment.user_id,
+            how=resources.DELETED,
+            notes=[_note(warning) for warning in ending.warnings],
+        )
         session.delete(environment)
         return
     if deployment.kind != "delete":  # a deletion that failed leaves the model, for another try
@@ -91,6 +106,15 @@ def close(session: orm.Session, deployment_id: str, ending: Ending, *, told: boo
     deployment.owner = None
     deployment.lease_expires = None
     session.flush()
+
+
+def _told(ending: Ending) -> Iterator[tuple[str, Complaint]]:
+    yield from (("error", each) for each in ending.complaints)
+    yield from (("warning", each) for each in ending.warnings)
+
+
+def _note(warning: Complaint) -> dict[str, Any]:
+    return {"object_id": warning.entity_id, "message": warning.message, "details": warning.details}
 
 
 def _failure(session: orm.Session, deployment_id: str, ending: Ending) -> str:

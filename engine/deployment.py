@@ -15,8 +15,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import dsl
-from catalog.db import base, deployments, statuses
-from engine import check, class_configs, closing, effects, execution, models, packages, progress
+from catalog.db import base, deployments, resources, statuses
+from engine import (
+    check,
+    class_configs,
+    closing,
+    destruction,
+    effects,
+    execution,
+    models,
+    packages,
+    progress,
+    traces,
+)
 from engine.clouds import ports, services
 from engine.journal import Journal
 from engine.lease import Draining, Lease, LeaseLost
@@ -83,10 +94,14 @@ class Deployments:
 
     def _forget_agents(self, held: Lease, row: deployments.Deployment) -> None:
         """The environment is gone: so is what its servers were let into. Whatever fails here is tried again later."""
+        left: str | None = None
         try:
             self._clouds(context_of(row, self._settings, held.check)).agents.forget(row.environment_id)
         except (ports.CloudError, dsl.Interrupted) as error:
             LOG.warning("environment %s: its agents could not be forgotten: %s", row.environment_id, error)
+            left = f"{error}; it is tried again with a later server that is let in"
+        with self._database.transaction() as session:
+            resources.settle(session, row.environment_id, traces.ON_BROKER, left=left)
 
     def _ending(self, held: Lease, row: deployments.Deployment) -> tuple[closing.Ending, Journal | None]:
         if held.fence > self._settings.most_claims:
@@ -143,18 +158,27 @@ class _Program:
         self._engine = engine
         self._components = progress.Components(row.model, row.environment_id)
         self._step = "load"  # what the deployment is doing, as reports say it
+        self._program: dsl.Program | None = None
+        self._system: execution.DurableSystem | None = None
 
     def run(self) -> closing.Ending:
+        """How it ended, and what it leaves. Raises `dsl.Interrupted` when another worker shall go on with it."""
+        ending = self._ended()
+        if self._system is None:
+            return ending
+        return destruction.accounted(ending, self._row, self._program, self._system, self._components, self._held)
+
+    def _ended(self) -> closing.Ending:
         try:
             library = self._engine.library(self._row.lock)
         except (packages.PackageMissing, dsl.PackageError) as error:
             return _failed(str(error))
-        system = self._engine.system(self._held, self._row, self._journal, self._components)
+        system = self._system = self._engine.system(self._held, self._row, self._journal, self._components)
         runtime = self._engine.runtime(library, system)
         model = models.for_engine(self._row.model, self._row.environment_id)
         program: dsl.Program | None = None
         try:
-            program = runtime.load(model)
+            program = self._program = runtime.load(model)
             self._components.program = program
             self._step = "collect"
             program.collect()
@@ -207,7 +231,6 @@ class _Program:
             complaints.append(self._complaint(error, system))
             return closing.Ending(complaints=complaints, model=self._as_it_stands(program))
         complaints.extend(_stacks_left(self._row, system, self._components))
-        complaints.extend(_not_destroyed(self._row, program, complaints))
         if self._row.kind == "delete" and not models.is_empty(model):
             complaints.append(closing.Complaint(message="The deletion left objects in the environment's model."))
         return closing.Ending(value=value, complaints=complaints, model=model)
@@ -285,26 +308,6 @@ def _why_not_loaded(
     return [
         closing.Complaint(message=str(violation), entity_id=violation.object_id, details=details) for violation in found
     ]
-
-
-def _not_destroyed(
-    row: deployments.Deployment, program: dsl.Program, told: Iterable[closing.Complaint]
-) -> Iterable[closing.Complaint]:
-    """What the destructors of a deleted environment failed with, which MuranoPL swallows (spec/engine-flow §5).
-
-    Not that they wanted something of an object that was destroyed before them: what they were about to take from a
-    server went with it. Packages count on that.
-    """
-    if row.kind != "delete":
-        return
-    known = {complaint.message for complaint in told}
-    for object_id, error in program.swallowed:
-        if dsl.errors.ObjectDestroyed.name in error.names:
-            continue
-        complaint = complaint_of(error)
-        if not any(complaint.message in message for message in known):
-            message = f"An object could not be destroyed: {complaint.message}"
-            yield closing.Complaint(message=message, details=complaint.details, entity_id=object_id)
 
 
 def _stacks_left(

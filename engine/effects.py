@@ -97,6 +97,10 @@ class Performer:
         """What a DATABASE effect writes."""
         return lambda session: _known(effect).perform(self, effect, session)
 
+    def stack(self, effect: dsl.Effect) -> ports.Stack:
+        """The stack that a `heat.` effect is about."""
+        return _stack(self, effect)
+
     def remaining(self, effect: dsl.Effect, passed: float) -> float:
         """Seconds that a SLEEP effect still has to wait, `passed` seconds after it was first intended."""
         return max(0.0, float(_given(effect)["seconds"]) - max(0.0, passed))

@@ -13,9 +13,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from sqlalchemy import orm
+
 import dsl
-from engine import effects, outages, progress, world
-from engine.journal import Failure, Journal, Recorded, as_stored
+from engine import effects, outages, progress, traces, world
+from engine.journal import Alongside, Failure, Journal, Recorded, as_stored
 from engine.lease import Draining, Lease
 
 LOG = logging.getLogger(__name__)
@@ -42,9 +44,10 @@ class DurableSystem(world.World):
         super().__init__(performer.context, natives)
         self.failures: list[tuple[dsl.Effect, Failure]] = []
         self.troubles: dict[str, dsl.Effect] = {}  # what failed by its key, scripts that failed in their servers, too
+        self.unfinished: dict[str, dsl.Effect] = {}  # what may have begun and has no outcome, by key
         self._held = held
         self._journal = journal
-        self._performer = performer
+        self.performer = performer
         self._drain_seconds = drain_seconds
         self._most_effects = most_effects
         self._told = told
@@ -54,9 +57,11 @@ class DurableSystem(world.World):
         try:
             recorded = self._journal.recall(effect)
             if recorded is None:
+                self.unfinished[effect.key] = effect
                 self._held.check()
                 self._count(effect)
                 recorded = self._carry_out(effect)
+                self.unfinished.pop(effect.key)
         except dsl.Interrupted as interruption:  # no other thread of the program goes on either
             self._held.interrupt(interruption)
             raise
@@ -76,18 +81,18 @@ class DurableSystem(world.World):
         self._journal.delivered(number, key)
 
     def _carry_out(self, effect: dsl.Effect) -> Recorded:
-        kind = self._performer.kind(effect)
+        kind = self.performer.kind(effect)
         if kind is effects.Kind.DATABASE:
-            alongside = self._performer.rows(effect)
+            alongside = self.performer.rows(effect)
             recorded = Recorded(outcome=None)
             self._journal.record(effect, recorded, alongside)
             return recorded
         if kind is effects.Kind.LOCAL:
-            recorded = self._attempt(effect, lambda: self._performer.perform(effect))
+            recorded = self._attempt(effect, lambda: self.performer.perform(effect))
             self._journal.keep(effect, recorded)
             return recorded
         if kind is effects.Kind.READ:
-            recorded = self._attempt(effect, lambda: self._reach_out(effect))
+            recorded = self._attempt(effect, lambda: self._reach_out(effect, lambda: self.performer.perform(effect)))
             self._journal.keep(effect, recorded)
             return recorded
         told = self._told
@@ -95,16 +100,20 @@ class DurableSystem(world.World):
         self._held.check()
         began = time.monotonic()
         if kind is effects.Kind.SLEEP:
-            recorded = self._attempt(effect, lambda: self._sleep(self._performer.remaining(effect, passed)))
+            recorded = self._attempt(effect, lambda: self._sleep(self.performer.remaining(effect, passed)))
+            written: Alongside | None = None
         else:
-            recorded = self._attempt(effect, lambda: self._reach_out(effect))
+            trace = traces.Trace(self.performer, effect, again=passed > 0)
+            written = trace.write
+            recorded = self._attempt(effect, lambda: self._reach_out(effect, trace.perform))
         took = max(0.0, passed) + time.monotonic() - began
-        self._journal.conclude(effect, recorded, None if told is None else told.ended(effect, recorded, took))
+        reported = None if told is None else told.ended(effect, recorded, took)
+        self._journal.conclude(effect, recorded, _together(reported, written))
         return recorded
 
-    def _reach_out(self, effect: dsl.Effect) -> Any:
+    def _reach_out(self, effect: dsl.Effect, call: Callable[[], Any]) -> Any:
         return outages.patiently(
-            lambda: self._beside(lambda: self._performer.perform(effect)),
+            lambda: self._beside(call),
             what=f"deployment {self._held.deployment_id}: effect {effect.key} {effect.name}",
             pause=self._held.pause,
         )
@@ -163,3 +172,14 @@ class DurableSystem(world.World):
         if not outcome:
             self._held.check()
         return outcome[0]
+
+
+def _together(*writers: Alongside | None) -> Alongside:
+    """What several have to write, in one."""
+
+    def write(session: orm.Session) -> None:
+        for each in writers:
+            if each is not None:
+                each(session)
+
+    return write

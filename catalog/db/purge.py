@@ -3,7 +3,8 @@
 `purge(database, before)` deletes batch by batch, so that nobody waits long for a lock; `count(database, before)` says
 what it would delete. Reached by `chandlery db purge`. What environments are made of and the accounting of instances
 stay; so do the last deployment of an environment and what its status follows from. The last report of an application
-that only older deployments have reported about goes with these.
+that only older deployments have reported about goes with these. Of receipts goes what is known to be gone: what was
+left in a cloud stays in them until it is.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from catalog.db import agents, deployments, idempotency, identity, journal, sessions, statuses
+from catalog.db import agents, deployments, idempotency, identity, journal, resources, sessions, statuses
 from catalog.db.base import Base, Database, now
 
 BATCH = 500  # rows of one transaction
@@ -126,6 +127,16 @@ def _plans(before: datetime.datetime) -> sa.ColumnElement[bool]:
     )
 
 
+def _resources(before: datetime.datetime) -> sa.ColumnElement[bool]:
+    return sa.and_(resources.CloudResource.state == resources.GONE, resources.CloudResource.gone < before)
+
+
+def _receipts(before: datetime.datetime) -> sa.ColumnElement[bool]:
+    """Those of environments that ended and have nothing left to account for."""
+    has_resources = sa.exists().where(resources.CloudResource.environment_id == resources.Receipt.environment_id)
+    return sa.and_(resources.Receipt.ended < before, ~has_resources)
+
+
 Old = Callable[[datetime.datetime], Any]
 # In this order: what hangs on a deployment goes before it, so that no batch is larger than it says.
 KINDS: Mapping[str, tuple[type[Base], Old]] = {
@@ -136,4 +147,6 @@ KINDS: Mapping[str, tuple[type[Base], Old]] = {
     "tokens": (identity.Token, _tokens),
     "answers": (idempotency.KeptAnswer, _answers),
     "plans": (agents.AgentPlan, _plans),
+    "resources": (resources.CloudResource, _resources),
+    "receipts": (resources.Receipt, _receipts),
 }

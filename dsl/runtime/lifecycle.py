@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from dsl.compiler.methods import ENTERED
 from dsl.errors import LimitExceeded, Thrown
 from dsl.runtime.loading import children_in
+from dsl.runtime.machine import LimitReached, exceeded
 from dsl.runtime.objects import DestroyedObject, MuranoObject
 
 if TYPE_CHECKING:
     from dsl.runtime.program import Program
 
 LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Swallowed:
+    """What a destructor or handler of an object failed with; `what` is `.destroy` or the handler's name."""
+
+    object_id: str
+    type: str
+    what: str
+    error: Thrown | LimitExceeded
 
 
 class Lifecycle:
@@ -98,27 +111,41 @@ class Lifecycle:
             method = subscriber.cls.find_method(handler)
             if method is None:
                 continue
-            try:
-                self.program.linker.dispatch_of(subscriber.cls).call(subscriber, method, (publisher,), {})
-            except Exception as error:  # a handler must not stop a destruction
-                self._log(error, subscriber, f"handler {handler} of {subscriber}")
+            call = self.program.linker.dispatch_of(subscriber.cls).call
+            self._spared(functools.partial(call, subscriber, method, (publisher,), {}), subscriber, handler)
 
     def _destroy_one(self, target: MuranoObject) -> None:
         for cls in target.cls.lineage:
             method = cls.methods.get(".destroy")
             if method is None or method.entry is None:
                 continue
-            try:
-                method.entry(target)
-            except Exception as error:  # nor must a destructor
-                self._log(error, target, f".destroy of {target}")
+            self._spared(functools.partial(method.entry, target), target, ".destroy")
 
-    def _log(self, error: Exception, target: MuranoObject, what: str) -> None:
-        if isinstance(error, LimitExceeded):
+    def _spared(self, call: Callable[[], Any], target: MuranoObject, what: str) -> None:
+        """Calls a destructor or handler; whatever it fails with is taken down, and the destruction of the rest goes on.
+
+        One that runs into a limit loses its own time; only the last of many ends the program.
+        """
+        machine = self.program.machine
+        depth, constructing = machine.depth, machine.constructing
+        try:
+            call()
+            return
+        except (RecursionError, MemoryError, LimitExceeded) as overrun:
+            limit = self.program.exceptions.limit_of(overrun)
+            limit.stack = limit.stack or self.program.exceptions.stack_of(overrun)
+            machine.reached(limit.limit, limit.message)
+            error: Thrown | LimitExceeded = limit
+        except LimitReached as signal:
+            error = exceeded(signal)
+            error.stack = self.program.exceptions.stack_of(signal)
+        except Exception as failure:
+            error = self.program.exceptions.surfaced(failure)
+        machine.depth, machine.constructing = depth, constructing
+        if isinstance(error, LimitExceeded) and not machine.second_chance():
             raise error
-        thrown = self.program.exceptions.surfaced(error)
-        self.program.swallowed.append((target.id, thrown))
-        LOG.warning("%s failed: %s", what, thrown.formatted())
+        self.program.swallowed.append(Swallowed(object_id=target.id, type=target.cls.name, what=what, error=error))
+        LOG.warning("%s of %s failed: %s", what, target, error.formatted())
 
     # io.murano.system.GC
 

@@ -14,6 +14,8 @@ from dsl.runtime.limits import Limits
 from dsl.runtime.objects import MuranoObject
 
 _CHUNK = 20_000  # steps between two looks at the clock
+_SECOND_CHANCES = 20  # destructors of one program that may run into a limit, and ...
+_SHARE = 10  # ... the fraction of time and steps that the others then get
 _PYTHON_FRAMES = 10_000  # a tenth of a MuranoPL call each; half of what an 8 MiB stack was seen to carry
 
 
@@ -49,6 +51,7 @@ class Machine:
         "_grown",
         "_left",
         "_resident",
+        "_second_chances",
         "alive",
         "checkpoint",
         "constructing",
@@ -80,6 +83,7 @@ class Machine:
         self._grown = 0  # bytes that the process had when the program was last found innocent of its growth
         self.objects = 0
         self.objects_before = 0  # the running call of the host
+        self._second_chances = _SECOND_CHANCES
 
     def start_clock(self) -> None:
         """Begin the time that one call of the host may take."""
@@ -179,6 +183,19 @@ class Machine:
 
     def too_many_objects(self) -> NoReturn:
         raise self.reached("objects", f"the program made more than {self.limits.objects} objects")
+
+    def second_chance(self) -> bool:
+        """After a limit has ended a destructor: time and steps for the others, unless what they would need is gone."""
+        if self._second_chances == 0 or self._end is None or self._end[0] not in ("steps", "seconds", "recursion"):
+            return False
+        self._second_chances -= 1
+        self._end, self.alive = None, True
+        budget = max(1, self.limits.steps // _SHARE)
+        self.steps = min(_CHUNK, budget)
+        self._left = budget - self.steps
+        if self._deadline is not None:
+            self._deadline = time.monotonic() + self.limits.seconds / _SHARE
+        return True
 
     def reached(self, limit: str, message: str) -> LimitReached:
         """A limit ends the program: what is left of it runs no package code any more, not even a Finally."""

@@ -21,7 +21,7 @@ from dsl.runtime.classes import Method, MuranoClass
 from dsl.runtime.creation import Creation
 from dsl.runtime.exceptions import Exceptions
 from dsl.runtime.hosting import ObjectHandle
-from dsl.runtime.lifecycle import Lifecycle
+from dsl.runtime.lifecycle import Lifecycle, Swallowed
 from dsl.runtime.linking import Linker
 from dsl.runtime.machine import LimitReached, Machine, exceeded
 from dsl.runtime.metadata import Metadata
@@ -72,7 +72,7 @@ class Program:
             lambda *given: self.linker.load_class(*given),
         )
         self.types_of_headers: dict[tuple[Any, Any, Any], MuranoClass] = {}  # as headers say it: type, version, package
-        self.swallowed: list[tuple[str, Thrown]] = []  # (object id, what its destructor or handler failed with)
+        self.swallowed: list[Swallowed] = []  # what destructors and handlers failed with
 
     # For the host
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from heatclient import client as heat_client
@@ -20,7 +20,7 @@ from oslo_config import cfg
 from catalog.db import base
 from engine import effects
 from engine.agents import configured
-from engine.clouds import ports, services
+from engine.clouds import heat_listing, ports, services
 
 LOG = logging.getLogger(__name__)
 
@@ -42,7 +42,8 @@ Answer = TypeVar("Answer")
 
 
 class HeatOrchestration:
-    """Stacks of one project. `connect(region)` gives a heatclient for the region, "" for the default one.
+    """Stacks of one project. `connect(region)` gives a heatclient for the region, "" for the default one; `regions` are
+    those that there are.
 
     `check` raises what ends the call before its time, when its worker may change nothing any more.
     """
@@ -54,8 +55,10 @@ class HeatOrchestration:
         pause: Callable[[float], None] = time.sleep,
         poll: float = POLL,
         check: Callable[[], None] | None = None,
+        regions: Callable[[], Sequence[str]] = lambda: ("",),
     ) -> None:
         self._connect = connect
+        self._regions = regions
         self._sleep = pause
         self._poll = poll
         self._check = check or (lambda: None)
@@ -121,6 +124,47 @@ class HeatOrchestration:
     def delete(self, stack: ports.Stack) -> None:
         """Removes the stack with its resources and waits. Raises `ports.StackError` with the resource at fault."""
         self._delete(self._heat(stack), stack)
+
+    def resources(self, stack: ports.Stack) -> ports.Holdings | None:
+        """What the stack has now, with what nested stacks in it have; None when there is none. Raises `CloudError`."""
+        heat = self._heat(stack)
+        found = self._look(heat, stack)
+        if found is None:
+            return None
+        try:
+            listed = self._patiently(stack, lambda: heat.resources.list(found.id, nested_depth=heat_listing.ALL_LEVELS))
+        except exc.HTTPNotFound:  # deleted in this moment
+            return None
+        return ports.Holdings(
+            id=found.id,
+            resources=heat_listing.held(listed),
+            status=found.stack_status,
+            reason=found.stack_status_reason,
+        )
+
+    def tagged(self, project_id: str, tag: str) -> Sequence[ports.Found]:
+        """The project's stacks that have the tag. Raises `CloudError` naming the region that can not be asked."""
+        found: dict[str, ports.Found] = {}
+        for region in self._asked_regions():
+            place = ports.Stack(name=f"with the tag {tag}", project_id=project_id, region_name=region)
+            heat = self._heat(place)
+            for each in self._patiently(place, lambda heat=heat: list(heat.stacks.list(filters={"tags": tag}))):  # type: ignore[misc]
+                if each.stack_status != "DELETE_COMPLETE" and each.id not in found:
+                    found[each.id] = ports.Found(
+                        id=each.id,
+                        name=each.stack_name,
+                        region_name=region or None,
+                        tags=tuple(getattr(each, "tags", None) or ()),
+                        status=each.stack_status,
+                        created=each.creation_time,
+                    )
+        return list(found.values())
+
+    def _asked_regions(self) -> Sequence[str]:
+        try:
+            return self._regions()
+        except keystone_exc.ClientException as error:
+            raise ports.CloudError(f"the regions can not be told: {error}") from error
 
     def _delete(self, heat: Any, stack: ports.Stack) -> None:
         def change(before: Any) -> Any:
@@ -296,6 +340,7 @@ def clouds(conf: cfg.ConfigOpts, database: base.Database) -> Callable[[effects.C
                     endpoint_override=conf.heat.url,
                 ),
                 check=context.check,
+                regions=lambda: heat_listing.regions(keystone, conf),
             ),
             agents=agents,
             network=NeutronNetwork(

@@ -6,7 +6,8 @@ It is idempotent: a worker that takes over a deployment repeats the call in flig
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 
@@ -20,6 +21,45 @@ class Stack:
     environment_id: str | None = None
     description: str | None = None
     tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """One resource that a stack has. `name` is its logical one, below those of the nested stacks it is in: `group/0`.
+
+    `status` is as Heat says it, such as CREATE_COMPLETE; `parent_type` is the type of the resource that is its stack.
+    `policy` is what becomes of it when its stack lets go of it (`delete`, `retain`), None where only its template says.
+    """
+
+    id: str
+    name: str
+    type: str
+    status: str = ""
+    reason: str | None = None
+    parent_type: str | None = None
+    policy: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holdings:
+    """What a cloud has for a stack. `id` is the cloud's own for the stack, `status` and `reason` as with `Held`."""
+
+    id: str
+    resources: Sequence[Held] = ()
+    status: str = ""
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A stack that was found by a tag, whoever made it. `created` is as the cloud writes it."""
+
+    id: str
+    name: str
+    region_name: str | None = None
+    tags: Sequence[str] = field(default=())
+    status: str = ""
+    created: str | None = None
 
 
 class CloudError(Exception):
@@ -66,3 +106,9 @@ class Orchestration(Protocol):
 
     def delete(self, stack: Stack) -> None:
         """Remove the stack with all its resources; nothing happens when it is gone already. Raises StackError."""
+
+    def resources(self, stack: Stack) -> Holdings | None:
+        """What the stack has now, also of one that is worked on or failed; None when there is none."""
+
+    def tagged(self, project_id: str, tag: str) -> Sequence[Found]:
+        """The project's stacks that have the tag, in all regions."""

@@ -114,6 +114,25 @@ class Recording:
         with self._mutex:
             self._templates[stack.name] = None
 
+    def resources(self, stack: ports.Stack) -> ports.Holdings | None:
+        with self._mutex:
+            recorded = stack.name in self._templates
+            template = self._templates.get(stack.name)
+        if not recorded:
+            return None if self._base is None else self._base.orchestration.resources(stack)
+        if template is None:
+            return None
+        return ports.Holdings(
+            id=assumptions.stable_id(stack.name),
+            resources=[
+                ports.Held(id=assumptions.stable_id(stack.name, name), name=name, type=str(resource.get("type")))
+                for name, resource in assumptions.section(template, "resources").items()
+            ],
+        )
+
+    def tagged(self, project_id: str, tag: str) -> Sequence[ports.Found]:
+        return () if self._base is None else self._base.orchestration.tagged(project_id, tag)
+
     # --- Agents ---
 
     def register(self, environment_id: str, project_id: str, instance_id: str) -> dict[str, Any]:

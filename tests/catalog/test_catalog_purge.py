@@ -13,7 +13,18 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from catalog.db import agents, deployments, environments, identity, journal, migrations, purge, sessions, statuses
+from catalog.db import (
+    agents,
+    deployments,
+    environments,
+    identity,
+    journal,
+    migrations,
+    purge,
+    resources,
+    sessions,
+    statuses,
+)
 from catalog.db.base import Database, now
 from catalog.db.idempotency import KeptAnswer
 from cli import main
@@ -120,6 +131,32 @@ def test_sessions_that_nobody_can_deploy_go_and_no_status_changes(database: Data
         assert ids(session, sessions.Session.id) == kept
         assert not gone & kept
         assert environments.statuses(session, [deployed, failed, busy, edited]) == before
+
+
+def test_of_receipts_goes_what_is_gone_and_stays_what_is_left(database: Database) -> None:
+    def resource(environment_id: str, name: str) -> resources.Seen:
+        return resources.Seen(physical_id=f"{environment_id}-{name}", name=name, type=resources.STACK)
+
+    with database.transaction() as session:
+        for ended in ("all-gone", "one-left", "recent"):
+            for name in ("a", "b"):
+                place = resources.Place(environment_id=ended, project_id="p", stack=name)
+                resources.see(session, place, [resource(ended, name)])
+                if (ended, name) != ("one-left", "b"):
+                    resources.see(session, place, None)
+            resources.end(
+                session, environment_id=ended, project_id="p", name=ended, user_id="u", how=resources.ABANDONED
+            )
+        for row in session.scalars(sa.select(resources.CloudResource).where(resources.CloudResource.gone.is_not(None))):
+            row.gone = now() - (10 if row.environment_id == "recent" else 200) * DAY
+        for receipt in session.scalars(sa.select(resources.Receipt)):
+            receipt.ended = now() - 200 * DAY
+    wanted = {"resources": 3, "receipts": 1}
+    assert purge.purge(database, now() - 90 * DAY, kinds=["resources", "receipts"], batch=2) == wanted
+    with database.reading() as session:
+        assert ids(session, resources.Receipt.environment_id) == {"one-left", "recent"}
+        assert [row.state for row in resources.of_environment(session, "one-left")] == [resources.LEFT]
+        assert len(resources.of_environment(session, "recent")) == 2
 
 
 def test_expired_tokens_old_answers_and_plans_that_are_over_go(database: Database) -> None:

@@ -161,7 +161,76 @@ def test_a_destructor_that_fails_is_reported_and_stops_nothing() -> None:
     one = World(classes).load({"Objects": None, "ObjectsCopy": copy})
     one.program.collect()
     assert one.trace == ["main"]
-    assert [(object_id, error.names) for object_id, error in one.program.swallowed] == [("i", ("t.Broken",))]
+    [failed] = one.program.swallowed
+    assert (failed.object_id, failed.type, failed.what) == ("i", "t.Item", ".destroy")
+    assert failed.error.names == ("t.Broken",)
+
+
+def test_destructors_that_fail_or_run_into_limits_stop_the_destruction_of_nobody_else() -> None:
+    classes = """
+    Namespaces: {=: t, sys: io.murano.system}
+    Name: Main
+    Properties: {items: {Contract: [$.class(Item)]}}
+    Methods:
+      .init:
+        Body:
+          - For: each
+            In: $.items
+            Do: [!yaql "sys:GC.subscribeDestruction($each, $, onItem)"]
+      onItem:
+        Arguments: [{item: {Contract: $}}]
+        Body:
+          - If: $item.way = handler
+            Then: [{While: !yaql "true", Do: []}]
+      .destroy: {Body: [trace(main)]}
+    ---
+    Name: Item
+    Properties: {way: {Contract: $.string()}}
+    Methods:
+      again: {Body: [!yaql "$.again()"]}
+      .destroy:
+        Body:
+          - Match:
+              loop: [{While: !yaql "true", Do: []}]
+              deep: [!yaql "$.again()"]
+              broken: [{Throw: Broken}]
+            Value: $.way
+            Default: [trace($.way)]
+    """
+    ways = ["loop", "broken", "deep", "handler", "loop", "one", "broken", "two"]
+    items = [{"?": {"type": "t.Item", "id": f"{n}-{way}"}, "way": way} for n, way in enumerate(ways)]
+    copy = {"?": {"type": "t.Main", "id": "m"}, "items": items}
+    one = World(classes, limits=dsl.Limits(steps=200_000)).load({"Objects": None, "ObjectsCopy": copy})
+    one.program.collect()
+    assert sorted(one.trace) == ["handler", "main", "one", "two"]
+    failed = sorted((each.object_id, each.what, each.error.names[0]) for each in one.program.swallowed)
+    limit = "dsl.LimitExceeded"
+    assert failed == [
+        ("0-loop", ".destroy", limit),
+        ("1-broken", ".destroy", "t.Broken"),
+        ("2-deep", ".destroy", limit),
+        ("4-loop", ".destroy", limit),
+        ("6-broken", ".destroy", "t.Broken"),
+        ("m", "onItem", limit),
+    ]
+    assert all("t.Item" in each.error.formatted() for each in one.program.swallowed if each.what == ".destroy")
+
+
+def test_destructors_that_all_run_into_a_limit_end_in_the_end() -> None:
+    """No program gets a second chance for ever: the host's time is bounded."""
+    classes = """
+    Name: Main
+    Properties: {items: {Contract: [$.class(Item)]}}
+    ---
+    Name: Item
+    Methods:
+      .destroy: {Body: [{While: !yaql "true", Do: []}]}
+    """
+    copy = {"?": {"type": "t.Main", "id": "m"}, "items": [{"?": {"type": "t.Item", "id": f"i{n}"}} for n in range(40)]}
+    one = World(classes, limits=dsl.Limits(steps=50_000)).load({"Objects": None, "ObjectsCopy": copy})
+    with pytest.raises(dsl.LimitExceeded):
+        one.program.collect()
+    assert len(one.program.swallowed) == 20
 
 
 def test_a_subscriber_outlives_its_publisher_even_if_the_publisher_owns_it() -> None:

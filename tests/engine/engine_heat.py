@@ -6,6 +6,7 @@ import http.server
 import json
 import re
 import threading
+import urllib.parse
 import uuid
 from dataclasses import dataclass, field
 
@@ -33,6 +34,7 @@ class FakeHeat:
         self.requests: list[tuple[str, str]] = []
         self.down = 0
         self.takes = 1
+        self.query: dict[str, str] = {}
         self._failing: dict[str, str] = {}
         self._clock = 0
         self._mutex = threading.Lock()
@@ -47,8 +49,10 @@ class FakeHeat:
             def answer(self):
                 length = int(self.headers.get("Content-Length") or 0)
                 body = json.loads(self.rfile.read(length)) if length else None
+                path, _, query = self.path.partition("?")
                 with heat._mutex:
-                    status, content = heat.handle(self.command, self.path.partition("?")[0], body)
+                    heat.query = dict(urllib.parse.parse_qsl(query))
+                    status, content = heat.handle(self.command, path, body)
                 data = json.dumps(content).encode() if content is not None else b""
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
@@ -77,6 +81,8 @@ class FakeHeat:
             return 503, error("the service is away")
         if method == "POST" and path == "/stacks":
             return self.create(body)
+        if method == "GET" and path == "/stacks":
+            return self.index()
         match = re.fullmatch(r"/stacks/([^/]+)(?:/(?!template$|resources$)[^/]+)?(/template|/resources)?", path)
         stack = self.find(match.group(1)) if match else None
         if stack is None:
@@ -127,6 +133,7 @@ class FakeHeat:
             "stack": {
                 "id": stack.id,
                 "stack_name": stack.name,
+                "tags": stack.tags.split(",") if stack.tags else None,
                 "stack_status": status,
                 "stack_status_reason": "Resource failed" if stack.failed else "",
                 "creation_time": stack.created,
@@ -138,11 +145,18 @@ class FakeHeat:
             }
         }
 
+    def index(self) -> tuple[int, object]:
+        wanted = set(filter(None, self.query.get("tags", "").split(",")))
+        shown = [self.show(stack, None)[1]["stack"] for stack in list(self.stacks.values())]
+        return 200, {"stacks": [each for each in shown if wanted <= set(each["tags"] or ())]}
+
     def resource(self, stack: FakeStack, name: str) -> dict:
         reason = stack.failed.get(name)
         return {
             "resource_name": name,
             "resource_type": stack.template["resources"][name]["type"],
+            "physical_resource_id": f"{stack.id}-{name}",
+            "links": [{"rel": "stack", "href": f"{self.url}/stacks/{stack.name}/{stack.id}"}],
             "resource_status": f"{stack.status}_{'FAILED' if reason else 'COMPLETE'}",
             "resource_status_reason": reason or "state changed",
         }

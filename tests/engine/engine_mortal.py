@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from engine_harbour import deployments_on
 from engine_world import MemoryCloud
@@ -72,7 +73,9 @@ class MortalDatabase:
             raise Killed
 
 
-def carry(database: base.Database, deployment_id: str, cloud: MemoryCloud, mortal: MortalDatabase) -> bool:
+def carry(
+    database: base.Database, deployment_id: str, cloud: MemoryCloud, mortal: MortalDatabase, **settings: Any
+) -> bool:
     """One worker takes the deployment up, as after its predecessor's lease ran out. Whether it lived to the end."""
     with database.transaction() as session:
         session.execute(deployments.sa.update(deployments.Deployment).values(lease_expires=0.0))
@@ -82,7 +85,7 @@ def carry(database: base.Database, deployment_id: str, cloud: MemoryCloud, morta
     held = lease.Lease(mortal, deployment_id, "mortal", fence, seconds=600.0)
     try:
         with held:
-            deployments_on(database, cloud).run(held)
+            deployments_on(database, cloud, **settings).run(held)
     except lease.LeaseLost:
         return False
     except (Killed, dsl.Interrupted):
@@ -99,6 +102,7 @@ class KeptCloud(MemoryCloud):
         if path.exists():
             kept = json.loads(path.read_text())
             self.stacks, self.results = kept["stacks"], kept["results"]
+            self.ids = kept["ids"]
             self.executed.update(kept["executed"])
             self.calls = [tuple(call) for call in kept["calls"]]
 
@@ -117,6 +121,7 @@ class KeptCloud(MemoryCloud):
             kept = {
                 "stacks": self.stacks,
                 "results": self.results,
+                "ids": self.ids,
                 "executed": self.executed,
                 "calls": self.calls,
             }

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from catalog.db import base, deployments, environments, journal, sessions, statuses
-from engine.clouds import services
+from engine.clouds import ports, services
 
 PROJECT = "project-1"
 USER = "user-1"
@@ -29,12 +30,18 @@ class MemoryCloud:
     executed: Counter = field(default_factory=Counter)
     calls: list[tuple] = field(default_factory=list)
     before: Callable[[str, Mapping[str, Any]], None] | None = None
+    ids: dict[str, dict[str, str]] = field(default_factory=dict)  # of what each stack has, by name; "" is the stack
+    unlisted: bool = False  # whether it does not say what stacks have
+    tags: dict[str, tuple[str, ...]] = field(default_factory=dict)
     mutex: threading.Lock = field(default_factory=threading.Lock)
 
     def push(self, stack, template, files, environment, parameters):
         self._called("push", stack=stack.name, template=template)
         with self.mutex:
             self.stacks[stack.name] = template
+            self.tags[stack.name] = stack.tags
+            known, names = self.ids.get(stack.name, {}), ["", *template.get("resources", {})]
+            self.ids[stack.name] = {name: known.get(name) or uuid.uuid4().hex for name in names}
         return self.outputs(stack)
 
     def current(self, stack):
@@ -48,6 +55,27 @@ class MemoryCloud:
         self._called("delete", stack=stack.name)
         with self.mutex:
             self.stacks.pop(stack.name, None)
+            self.ids.pop(stack.name, None)
+
+    def resources(self, stack):
+        if self.unlisted:
+            raise ports.CloudError("nobody looks into stacks today")
+        found = self.ids.get(stack.name)
+        if found is None:
+            return None
+        listed = self.stacks[stack.name].get("resources", {})
+        held = [
+            ports.Held(id=found[name], name=name, type=each["type"], status="CREATE_COMPLETE")
+            for name, each in listed.items()
+        ]
+        return ports.Holdings(id=found[""], resources=held, status="CREATE_COMPLETE")
+
+    def tagged(self, project_id, tag):
+        return [
+            ports.Found(id=self.ids[name][""], name=name, tags=tags, status="CREATE_COMPLETE")
+            for name, tags in self.tags.items()
+            if name in self.ids and tag in tags
+        ]
 
     def register(self, environment_id, project_id, instance_id):
         agent_id = self.agent_id(environment_id, project_id, instance_id)

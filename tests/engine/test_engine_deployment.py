@@ -7,7 +7,7 @@ from engine_harbour import CORE, deployments_on, fleet, harbour, of_harbour, pub
 from engine_world import MemoryCloud, finished, look, new_environment, submit, texts, wait_until
 
 import dsl
-from catalog.db import base, deployments, environments, packages
+from catalog.db import base, deployments, environments, packages, resources
 from engine.clouds import ports
 from engine.worker import Worker, WorkerSettings
 
@@ -241,10 +241,15 @@ def test_what_a_destructor_wants_of_an_object_that_is_gone_already_is_no_failure
         assert environments.get(session, port.environment_id) is None
 
 
-def test_a_destructor_that_fails_for_another_reason_is_told(port, tmp_path):
-    seen, deployment_id = demolish(port, tmp_path / "wharf", "$.unknown()")
-    assert seen.session_state == "delete failure"
-    assert any("could not be destroyed" in text for text in texts(port.database, deployment_id))
+def test_a_destructor_that_fails_for_another_reason_is_told_in_the_receipt(port, tmp_path):
+    seen, _id = demolish(port, tmp_path / "wharf", "$.unknown()")
+    assert seen.session_state is None
+    with port.database.reading() as session:
+        assert environments.get(session, port.environment_id) is None
+        [note] = resources.receipt(session, port.environment_id).notes
+    assert note["object_id"] == "wharf"
+    assert "class wharf.Wharf could not be destroyed" in note["message"]
+    assert "wharf/Classes/Wharf.yaml" in note["details"]
 
 
 def test_cancelling_stops_at_the_next_effect_and_keeps_what_was_reached(port):

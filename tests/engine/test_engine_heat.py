@@ -7,9 +7,10 @@ import threading
 import pytest
 from engine_heat import FakeHeat
 from heatclient import client
+from heatclient.v1 import resources
 from keystoneauth1 import session, token_endpoint
 
-from engine.clouds import heat, ports
+from engine.clouds import heat, heat_listing, ports
 
 STACK = ports.Stack(name="murano-harbour", project_id="p", tags=("murano",))
 BERTH = {"type": "OS::Nova::Server", "properties": {"flavor": "m1.small"}}
@@ -170,3 +171,75 @@ def test_two_workers_may_push_the_same_stack(server, orchestration):
     for thread in threads:
         thread.join(10)
     assert [stack.status for stack in server.stacks.values()] in (["UPDATE"], ["CREATE"])
+
+
+def test_what_a_stack_has_is_told_by_the_ids_of_the_cloud(server, orchestration):
+    assert orchestration.resources(STACK) is None
+    push(orchestration)
+    (stack,) = server.stacks.values()
+    before = len(server.requests)
+    found = orchestration.resources(STACK)
+    assert (found.id, found.status) == (stack.id, "CREATE_COMPLETE")
+    assert len(server.requests) - before == 2
+    assert found.resources == [
+        ports.Held(id=f"{stack.id}-berth", name="berth", type="OS::Nova::Server", status="CREATE_COMPLETE")
+    ]
+    orchestration.delete(STACK)
+    assert orchestration.resources(STACK) is None
+
+
+def test_what_failed_is_listed_with_the_reason(server, orchestration):
+    server.fail("berth", "no valid host was found")
+    with pytest.raises(ports.StackError):
+        push(orchestration)
+    [berth] = orchestration.resources(STACK).resources
+    assert (berth.status, berth.reason) == ("CREATE_FAILED", "no valid host was found")
+
+
+def test_stacks_are_found_by_their_tag_in_every_region_once(server, orchestration):
+    push(orchestration)
+    orchestration._regions = lambda: ("", "RegionOne")  # the same Heat under two names
+    [found] = orchestration.tagged("p", "murano")
+    assert (found.name, found.tags, found.region_name) == ("murano-harbour", ("murano",), None)
+    assert orchestration.tagged("p", "somebody-elses") == []
+
+
+def listed(*entries):
+    """Resources as heatclient gives them: (name, type, id, id of the stack it is in, status)."""
+    return [
+        resources.Resource(
+            None,
+            {
+                "resource_name": name,
+                "resource_type": kind,
+                "physical_resource_id": physical,
+                "resource_status": status,
+                "resource_status_reason": "why",
+                "links": [{"rel": "self", "href": "x"}, {"rel": "stack", "href": f"http://heat/v1/p/stacks/n/{stack}"}],
+            },
+        )
+        for name, kind, physical, stack, status in entries
+    ]
+
+
+def test_resources_of_nested_stacks_are_named_below_those_that_they_are_in():
+    found = heat_listing.held(
+        listed(
+            ("group", "OS::Heat::ResourceGroup", "s1", "root", "CREATE_COMPLETE"),
+            ("0", "file:///berth.yaml", "s2", "s1", "CREATE_COMPLETE"),
+            ("hull", "OS::Nova::Server", "n1", "s2", "CREATE_FAILED"),
+            ("gone", "OS::Nova::Server", "n2", "s2", "DELETE_COMPLETE"),
+            ("never", "OS::Nova::Server", "", "s2", "INIT_COMPLETE"),
+        )
+    )
+    assert [(each.id, each.name, each.parent_type, each.reason) for each in found] == [
+        ("s1", "group", None, None),
+        ("s2", "group/0", "OS::Heat::ResourceGroup", None),
+        ("n1", "group/0/hull", "file:///berth.yaml", "why"),
+    ]
+
+
+def test_links_in_a_circle_end():
+    """A cloud's answer is not believed to be a tree."""
+    entries = listed(("a", "T", "s1", "s2", "CREATE_COMPLETE"), ("b", "T", "s2", "s1", "CREATE_COMPLETE"))
+    assert len(heat_listing.held(entries)) == 2

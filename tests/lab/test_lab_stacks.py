@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 from lab_world import booted, eventually, links_of, network_of, output_of, server_of, template_of
@@ -75,6 +76,44 @@ def test_new_metadata_leaves_the_server_running(lab, push) -> None:
     outputs = push(network_of(lab) | server_of("web", metadata={"a": "2"}), {"m": {"get_attr": ["web", "metadata"]}})
     assert lab.servers() == [before]
     assert outputs == {"m": {"a": "2"}}
+
+
+def test_what_a_stack_has_is_told_by_its_ids_also_after_a_failure_and_found_by_its_tags(lab, push, stack) -> None:
+    assert lab.resources(stack) is None
+    tagged = replace(stack, tags=("murano", "chandlery:one"))
+    bad = {"type": "OS::Cinder::VolumeAttachment", "depends_on": "subnet-net"}
+    with pytest.raises(StackError, match="required"):
+        lab.push(tagged, template_of(network_of(lab) | {"bad": bad}), {}, None, {})
+    found = lab.resources(stack)
+    assert {each.name for each in found.resources if each.status == "CREATE_COMPLETE"} >= {"network-net", "subnet-net"}
+    assert {lab.site.objects.get(each.id)["kind"] for each in found.resources if each.name == "network-net"} == {"net"}
+    [known] = lab.tagged("p1", "chandlery:one")
+    assert (known.id, known.name, known.region_name, known.tags) == (
+        found.id,
+        "murano--story",
+        "RegionOne",
+        ("murano", "chandlery:one"),
+    )
+    assert lab.tagged("p2", "chandlery:one") == []
+    lab.delete(stack)
+    assert lab.resources(stack) is None
+    assert lab.tagged("p1", "chandlery:one") == []
+
+
+def test_what_its_template_retains_stays_when_its_stack_lets_go_of_it(lab, push, stack) -> None:
+    volume = {"type": "OS::Cinder::Volume", "properties": {"size": 1}}
+    push({"kept": {**volume, "deletion_policy": "Retain"}, "later": volume, "gone": volume})
+    held = {each.name: each for each in lab.resources(stack).resources}
+    assert {name: each.policy for name, each in held.items()} == {"kept": "retain", "later": "delete", "gone": "delete"}
+    push({"later": {**volume, "deletion_policy": "retain"}, "gone": volume})
+    assert {each.name for each in lab.resources(stack).resources} == {"later", "gone"}
+    lab.delete(stack)
+    there = [name for name, each in held.items() if lab.site.objects.get(each.id)]
+    assert sorted(there) == ["kept", "later"]
+    with pytest.raises(StackError, match="deletion_policy: expected one of delete, retain, snapshot, found 'burn'"):
+        push({"v": {**volume, "deletion_policy": "burn"}})
+    for name in there:  # the lab is the next test's, too
+        lab.site.objects.remove(held[name].id)
 
 
 def test_delete_leaves_nothing_and_may_be_repeated(lab, push, stack) -> None:

@@ -91,8 +91,11 @@ class _Convergence:
             record.status = "deleting"
             self.site.stacks.save(self.state)
             try:
-                DRIVERS[record.type].delete(self.site, record)
+                if not record.retained:
+                    DRIVERS[record.type].delete(self.site, record)
             except (ResourceError, KeeperError, OSError) as error:
+                record.reason = f"cannot be deleted: {error}"
+                self.site.stacks.save(self.state)
                 raise StackError(self.state.name, f"cannot be deleted: {error}", record.id, record.type) from error
             if record in self.state.retired:
                 self.state.retired.remove(record)
@@ -116,9 +119,14 @@ class _Convergence:
             properties = functions.evaluate(definition.properties, self.context)
             properties = {name: value for name, value in properties.items() if value is not None}
             driver.check(properties)
+            known = self.state.records.get(definition.id)
+            if known is not None and known.retained != definition.retained:
+                known.retained = definition.retained
+                self.site.stacks.save(self.state)
             record = self._record_for(definition, properties)
             if record is None:
                 return
+            record.retained = definition.retained
             changes = record.status == "ready"
             record.properties, record.requires = properties, list(definition.requires)
             record.status = "creating" if record.status != "ready" else "updating"

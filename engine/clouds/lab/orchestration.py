@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import ipaddress
 import os
 import subprocess
@@ -23,8 +24,8 @@ from engine.clouds.lab.neutron import LabNetwork
 from engine.clouds.lab.resources import TYPES
 from engine.clouds.lab.resources.compute import addresses_of
 from engine.clouds.lab.site import AGENT_PORT, EXTERNAL_NETWORK_ID, LIMITS, ROUTER_ID, Site
-from engine.clouds.lab.state import StackState, read_json
-from engine.clouds.ports import CloudError, Stack, StackError
+from engine.clouds.lab.state import Record, StackState, read_json
+from engine.clouds.ports import CloudError, Found, Held, Holdings, Stack, StackError
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,8 @@ class LabOrchestration:
                 raise StackError(stack.name, error.reason, error.resource, error.resource_type) from error
             self.start()
             state.template, state.status, state.parameters = template, "IN_PROGRESS", dict(parameters or {})
+            state.tags, state.region = list(stack.tags), stack.region_name or ""
+            state.created = state.created or datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
             self.site.stacks.save(state)
             return converge.converge(self.site, state, parsed)
 
@@ -136,6 +139,26 @@ class LabOrchestration:
             self.site.stacks.save(state)
             converge.remove_all(self.site, state)
             self.site.stacks.remove(state)
+
+    def resources(self, stack: Stack) -> Holdings | None:
+        """What the stack has now, also while it is changed or after that failed; None when there is none."""
+        state = self.site.stacks.load(stack)
+        return None if state is None else _holdings(state)
+
+    def tagged(self, project_id: str, tag: str) -> Sequence[Found]:
+        """The project's stacks that have the tag."""
+        return [
+            Found(
+                id=state.id,
+                name=state.name,
+                region_name=state.region or None,
+                tags=tuple(state.tags),
+                status=state.status,
+                created=state.created,
+            )
+            for state in self.site.stacks.all()
+            if state.project_id == project_id and tag in state.tags
+        ]
 
     # Networks
 
@@ -274,3 +297,31 @@ class LabOrchestration:
     def _known_address(self, address: str) -> None:
         if address not in self._server_addresses():
             raise CloudError(f"{address} is no address of a server of this lab")
+
+
+def _holdings(state: StackState) -> Holdings:
+    records = [*state.records.values(), *state.retired]
+    return Holdings(
+        id=state.id,
+        resources=[
+            Held(
+                id=each.physical,
+                name=each.id,
+                type=each.type,
+                status=_status(each),
+                reason=each.reason,
+                policy="retain" if each.retained else "delete",
+            )
+            for each in records
+        ],
+        status=state.status,
+        reason=state.reason,
+    )
+
+
+def _status(record: Record) -> str:
+    """A record's status as Heat would say it."""
+    action = "DELETE" if record.status == "deleting" else "CREATE"
+    if record.reason is not None:
+        return f"{action}_FAILED"
+    return f"{action}_COMPLETE" if record.status == "ready" else f"{action}_IN_PROGRESS"

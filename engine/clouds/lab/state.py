@@ -70,6 +70,7 @@ class Record:
     status: str = "creating"
     requires: list[str] = field(default_factory=list)
     reason: str | None = None
+    retained: bool = False  # its stack lets go of it and does not delete it
 
 
 @dataclass
@@ -86,6 +87,9 @@ class StackState:
     retired: list[Record] = field(default_factory=list)
     outputs: dict[str, Any] = field(default_factory=dict)
     parameters: dict[str, Any] = field(default_factory=dict)
+    region: str = ""
+    tags: list[str] = field(default_factory=list)
+    created: str | None = None
 
 
 class StackStore:

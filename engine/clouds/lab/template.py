@@ -23,12 +23,16 @@ class TemplateError(Exception):
 
 @dataclass(frozen=True)
 class Definition:
-    """A resource as written; `requires` are the ids it refers to or names in depends_on."""
+    """A resource as written; `requires` are the ids it refers to or names in depends_on.
+
+    `retained` is its deletion policy; `snapshot` is taken for `delete`, as the lab makes no snapshots.
+    """
 
     id: str
     type: str
     properties: dict[str, Any]
     requires: tuple[str, ...]
+    retained: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,11 @@ def _definition(
     for target in requires:
         if target not in written:
             raise TemplateError(f"refers to resource {target!r}, which is not in the template", identity, kind)
-    return Definition(identity, kind, properties, tuple(requires))
+    policy = body.get("deletion_policy", "delete")
+    if str(policy).lower() not in ("delete", "retain", "snapshot"):
+        expected = "expected one of delete, retain, snapshot"
+        raise TemplateError(f"deletion_policy: {expected}, found {policy!r}", identity, kind)
+    return Definition(identity, kind, properties, tuple(requires), str(policy).lower() == "retain")
 
 
 def _with_implied(resources: dict[str, Definition]) -> dict[str, Definition]:
