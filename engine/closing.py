@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from catalog.db import base, deployments, environments, resources, sessions, statuses
+from catalog.db import base, deployments, environments, journal, resources, sessions, statuses
 from engine import models, notices, traces
 
 
@@ -30,6 +30,8 @@ class Complaint:
 class Ending:
     """How a deployment ended. `model` is what the program left, None if it left nothing worth keeping; `looks` are for
     the receipt.
+
+    `places` are keys of the effects at which it went wrong, `refused` is why no retry can help: for one that failed.
     """
 
     value: Any = None
@@ -37,6 +39,8 @@ class Ending:
     warnings: Sequence[Complaint] = ()
     model: Mapping[str, Any] | None = None
     looks: Sequence[traces.Look] = ()
+    places: frozenset[str] = frozenset()
+    refused: str | None = None
 
     @property
     def failed(self) -> bool:
@@ -103,6 +107,7 @@ def close(session: orm.Session, deployment_id: str, ending: Ending, *, told: boo
     deployment.state = deployments.FINISHED
     deployment.finished = finished
     deployment.result = ending.result()
+    deployment.failure = _failure_to_keep(session, deployment, ending) if failed else None
     deployment.owner = None
     deployment.lease_expires = None
     session.flush()
@@ -125,6 +130,16 @@ def _failure(session: orm.Session, deployment_id: str, ending: Ending) -> str:
         (row.text for row in statuses.of_deployment(session, deployment_id) if row.level == "error"),
         "an error was reported",
     )
+
+
+def _failure_to_keep(session: orm.Session, deployment: deployments.Deployment, ending: Ending) -> dict[str, Any]:
+    """What a retry has to know."""
+    return {
+        "places": sorted(ending.places),
+        "effects": journal.count(session, deployment.id),
+        "refused": ending.refused,
+        "stacks": list((deployment.failure or {}).get("stacks") or ()),
+    }
 
 
 def _model_to_keep(deployment: deployments.Deployment, ending: Ending) -> dict[str, Any]:

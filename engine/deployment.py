@@ -26,10 +26,11 @@ from engine import (
     models,
     packages,
     progress,
+    retry,
     traces,
 )
 from engine.clouds import ports, services
-from engine.journal import Journal
+from engine.journal import Journal, NonDeterministic
 from engine.lease import Draining, Lease, LeaseLost
 
 LOG = logging.getLogger(__name__)
@@ -111,6 +112,11 @@ class Deployments:
             ), None
         if row.state == deployments.CANCELLING and row.fence == 1:
             return _failed("The deployment was cancelled before it began."), None
+        if row.retry_of is not None:
+            gone = retry.take_over(held, row)
+            if gone is not None:
+                return dataclasses.replace(_failed(gone), refused=gone), None
+            row = held.read(lambda session: session.get_one(deployments.Deployment, held.deployment_id))
         journal = Journal(held)
         try:
             program = _Program(held, row, journal, self)
@@ -126,6 +132,8 @@ class Deployments:
     ) -> execution.DurableSystem:
         """The world in which the deployment's program runs."""
         context = context_of(row, self._settings, held.check)
+        if row.retry_of is not None:
+            context = dataclasses.replace(context, retry=retry.heeded(row, journal))
         return execution.DurableSystem(
             held=held,
             journal=journal,
@@ -189,7 +197,11 @@ class _Program:
         except dsl.DslError as error:
             if program is None:
                 return closing.Ending(complaints=tuple(_why_not_loaded(library, model, system.natives, error)))
-            return closing.Ending(complaints=(self._complaint(error, system),), model=self._as_it_stands(program))
+            return closing.Ending(
+                complaints=(self._complaint(error, system),),
+                model=self._as_it_stands(program),
+                places=self._places(error, system),
+            )
         finally:
             if program is not None:
                 program.discard()
@@ -208,11 +220,13 @@ class _Program:
             message = f"Internal error: {type(reason).__name__}: {reason}"
         about = statuses.About(component=self._components.of(None), step=self._step)
         complaint = closing.Complaint(message=message, about=about)
-        return closing.Ending(complaints=(complaint,), model=self._as_it_stands(program))
+        refused = message if isinstance(reason, NonDeterministic | dsl.NonDeterministic) else None
+        return closing.Ending(complaints=(complaint,), model=self._as_it_stands(program), refused=refused)
 
     def _act(self, program: dsl.Program, system: execution.DurableSystem) -> closing.Ending:
         value: Any = None
         complaints: list[closing.Complaint] = []
+        places: set[str] = set()
         try:
             if self._row.action is not None:
                 action = self._row.action
@@ -222,18 +236,29 @@ class _Program:
                 )
         except dsl.DslError as error:
             complaints.append(self._complaint(error, system))
+            places |= self._places(error, system)
             if isinstance(error, dsl.LimitExceeded | dsl.NonDeterministic):  # no code of the package runs any more
-                return closing.Ending(complaints=complaints, model=self._as_it_stands(program))
+                return closing.Ending(
+                    complaints=complaints, model=self._as_it_stands(program), places=frozenset(places)
+                )
         self._step = "finalize"
         try:
             model = program.finalize()
         except dsl.DslError as error:
             complaints.append(self._complaint(error, system))
-            return closing.Ending(complaints=complaints, model=self._as_it_stands(program))
+            places |= self._places(error, system)
+            return closing.Ending(complaints=complaints, model=self._as_it_stands(program), places=frozenset(places))
         complaints.extend(_stacks_left(self._row, system, self._components))
         if self._row.kind == "delete" and not models.is_empty(model):
             complaints.append(closing.Complaint(message="The deletion left objects in the environment's model."))
-        return closing.Ending(value=value, complaints=complaints, model=model)
+        places |= self._places_of_destruction(program, system)
+        return closing.Ending(
+            value=value,
+            complaints=complaints,
+            model=model,
+            places=frozenset(places | set(system.complained)),
+            warnings=() if complaints else tuple(_strays(self._row, system)),
+        )
 
     def _complaint(self, error: dsl.DslError, system: execution.DurableSystem) -> closing.Complaint:
         """What a failed program has to say, about the effect that failed if it was one."""
@@ -243,6 +268,21 @@ class _Program:
         else:
             about = self._components.about(effect)
         return dataclasses.replace(complaint_of(error), about=about)
+
+    def _places(self, error: dsl.DslError, system: execution.DurableSystem) -> frozenset[str]:
+        """Where a retry begins; nowhere but at what was under way, where nothing failed but time or patience."""
+        if isinstance(error, dsl.LimitExceeded | dsl.NonDeterministic):
+            return frozenset()
+        return frozenset({*dsl.places(error), *system.complained})
+
+    def _places_of_destruction(self, program: dsl.Program, system: execution.DurableSystem) -> set[str]:
+        """The same for what destructors failed with: effects that failed in them; of a deletion, whatever it was."""
+        found = {effect.key for effect, _ in system.failures if effect.name == "heat.delete"}
+        for each in program.swallowed:
+            places = dsl.places(each.error)
+            if self._row.kind == "delete" or places & system.troubles.keys():
+                found |= places
+        return found
 
     def _as_it_stands(self, program: dsl.Program | None) -> Mapping[str, Any] | None:
         """The model after the program was stopped, nothing destroyed; None if it can not be told any more.
@@ -308,6 +348,15 @@ def _why_not_loaded(
     return [
         closing.Complaint(message=str(violation), entity_id=violation.object_id, details=details) for violation in found
     ]
+
+
+def _strays(row: deployments.Deployment, system: execution.DurableSystem) -> Iterable[closing.Complaint]:
+    """Stacks of the deployment that was retried for which this one had no use."""
+    for name in retry.untouched(row, system.pushed):
+        yield closing.Complaint(
+            message=f"Stack {name!r} was made by the deployment that was retried, after its failure, and this one had "
+            f"no use for it: it may still run. Look at it, and delete it if it does."
+        )
 
 
 def _stacks_left(

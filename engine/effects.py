@@ -15,6 +15,7 @@ import secrets
 import string
 import time
 import uuid
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,6 +42,16 @@ class Kind(enum.Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Retry:
+    """What a retry has to heed: when it was submitted, in seconds since the epoch, and the stacks that branches beside
+    the failed one have pushed after it, by name, with the keys of those pushes that are still to be made again.
+    """
+
+    since: float
+    pushes: Mapping[str, set[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Context:
     """On whose behalf a program runs. `settings` answers `config(group, name)` of the core library."""
 
@@ -54,6 +65,7 @@ class Context:
     stack_tags: tuple[str, ...] = ()
     trust_id: str | None = None  # Keystone trust of the environment's first deployer (spec/engine-flow §9)
     check: Callable[[], None] | None = None  # for ports that wait for long; raises `dsl.Interrupted` to leave the call
+    retry: Retry | None = None
 
     def config(self, group: str | None, name: str) -> Any:
         return self.settings.get((group, name))
@@ -244,13 +256,23 @@ def _untrack(performer: Performer, effect: dsl.Effect, session: orm.Session) -> 
 
 
 def _heat_push(performer: Performer, effect: dsl.Effect) -> dict[str, Any]:
-    return performer.cloud.orchestration.push(
-        _stack(performer, effect),
-        _given(effect)["template"],
-        _given(effect).get("files") or {},
-        _given(effect).get("environment"),
-        _given(effect).get("parameters") or {},
+    stack, template = _stack(performer, effect), _given(effect)["template"]
+    parameters = _given(effect).get("parameters") or {}
+    files, environment = _given(effect).get("files") or {}, _given(effect).get("environment")
+    retry = performer.context.retry
+    if retry is None or not retry.pushes.get(stack.name, set()) - {effect.key}:
+        return performer.cloud.orchestration.push(stack, template, files, environment, parameters)
+    # Others have added to the stack since this push failed, and push again soon: nothing of theirs goes meanwhile.
+    known = _heat_current(performer, effect) or {"template": {}, "parameters": {}}
+    kept = {part: {**(known["template"].get(part) or {}), **(template.get(part) or {})} for part in _PARTS}
+    united = {**template, **{part: content for part, content in kept.items() if content}}
+    outputs = performer.cloud.orchestration.push(
+        stack, united, files, environment, {**(known["parameters"] or {}), **parameters}
     )
+    return {name: value for name, value in outputs.items() if name in (template.get("outputs") or {})}
+
+
+_PARTS = ("parameters", "resources", "outputs")  # of a template
 
 
 def _heat_current(performer: Performer, effect: dsl.Effect) -> dict[str, Any] | None:
@@ -296,10 +318,28 @@ def _agent_run(performer: Performer, effect: dsl.Effect) -> dict[str, Any] | Non
     agent_id = agents.agent_id(context.environment_id, context.project_id, _given(effect)["instance_id"])
     plan_id = uuid.uuid5(_PLANS, f"{context.deployment_id}/{effect.key}").hex
     plan, timeout = _given(effect)["plan"], float(_given(effect)["timeout"])
+    if context.retry is not None:
+        plan = _renewed(plan, plan_id, effect.key, context.retry.since)
     if _given(effect).get("wait", True):
         return agents.run(agent_id, plan_id, plan, timeout, context.check)
     agents.send(agent_id, plan_id, plan, timeout)
     return None
+
+
+def _renewed(plan: dict[str, Any], plan_id: str, key: str, since: float) -> dict[str, Any]:
+    """The plan of a retry: agents know plans by id and stamp, and answer one they know with what came of it.
+
+    A stamp that is from before the retry is moved past all that the agent has seen (spec/agent-protocol §2).
+    """
+    least = int(since * _STAMPS_PER_SECOND)
+    stamp = plan.get("Stamp")
+    if stamp is None or not isinstance(stamp, int | float) or stamp >= least:
+        return plan if stamp is not None or "ID" not in plan else {**plan, "ID": plan_id}
+    moved = least + zlib.crc32(key.encode()) % (_STAMPS_PER_SECOND // 2)
+    return {**plan, "Stamp": moved, **({"ID": plan_id} if "ID" in plan else {})}
+
+
+_STAMPS_PER_SECOND = 10_000
 
 
 def _network_list(performer: Performer, effect: dsl.Effect) -> list[dict[str, Any]]:

@@ -45,6 +45,8 @@ class DurableSystem(world.World):
         self.failures: list[tuple[dsl.Effect, Failure]] = []
         self.troubles: dict[str, dsl.Effect] = {}  # what failed by its key, scripts that failed in their servers, too
         self.unfinished: dict[str, dsl.Effect] = {}  # what may have begun and has no outcome, by key
+        self.complained: list[str] = []  # keys of the errors that the package reported
+        self.pushed: set[str] = set()  # names of the stacks that the program has made or changed
         self._held = held
         self._journal = journal
         self.performer = performer
@@ -65,14 +67,26 @@ class DurableSystem(world.World):
         except dsl.Interrupted as interruption:  # no other thread of the program goes on either
             self._held.interrupt(interruption)
             raise
-        if progress.failure_of(effect, recorded) is not None:
-            self.troubles[effect.key] = effect
+        self._note(effect, recorded)
         if recorded.failure is not None:
             self.failures.append((effect, recorded.failure))
             error = recorded.failure.error()
             error.place = effect.key
             raise error
         return recorded.outcome
+
+    def _note(self, effect: dsl.Effect, recorded: Recorded) -> None:
+        """Keeps in mind what the end of the deployment will be asked about."""
+        if progress.failure_of(effect, recorded) is not None:
+            self.troubles[effect.key] = effect
+        if effect.name == "report" and effect.arguments.get("level") == "error":
+            self.complained.append(effect.key)
+        if effect.name == "heat.push":
+            stack: Any = effect.arguments["stack"]
+            self.pushed.add(stack["name"])
+            retry = self.context.retry
+            if retry is not None and stack["name"] in retry.pushes:
+                retry.pushes[stack["name"]].discard(effect.key)
 
     def delivery(self, number: int) -> str | None:
         return self._journal.delivery(number)

@@ -7,6 +7,7 @@ outcome or row: whatever leaves the program, all that it may follow from is in t
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import hashlib
 import json
@@ -67,6 +68,7 @@ class _Entry:
     digest: str
     started: datetime.datetime
     recorded: Recorded | None
+    offered: bool = False  # by the deployment that this one retries
 
 
 class Journal:
@@ -80,6 +82,7 @@ class Journal:
         self._unwritten: dict[int, str] = {}  # deliveries of effects whose rows are there
         self._kept: dict[str, dict[str, Any]] = {}  # rows to be written, by key
         self._writing = threading.Lock()  # held by the one transaction that is under way
+        self._forsaken: set[str] = set()  # offers to be removed
         for row in held.read(lambda session: journal.entries(session, held.deployment_id)):
             self._entries[row.key] = _entry(row)
             if row.delivery is not None:
@@ -97,12 +100,18 @@ class Journal:
         if known is None:
             return None
         if known.digest != digest(effect):
+            if known.offered:
+                self._forsake(effect.key)
+                return None
             place = f" at {effect.location}" if effect.location else ""
             raise NonDeterministic(
                 f"effect {effect.key} of deployment {self._lease.deployment_id}{place}: expected {known.name!r} as "
                 f"recorded (digest {known.digest[:12]}), found {effect.name!r} (digest {digest(effect)[:12]}). The "
                 f"packages or the service changed while the deployment ran; deploy the environment again"
             )
+        if known.offered:
+            with self._mutex:
+                self._entries[effect.key] = dataclasses.replace(known, offered=False)
         return known.recorded
 
     def keep(self, effect: dsl.Effect, recorded: Recorded) -> None:
@@ -120,6 +129,23 @@ class Journal:
             full = len(self._kept) >= MOST_KEPT
         if full:
             self._write()
+
+    def concluded(self, key: str) -> bool:
+        """Whether it is known what came of the effect of this key."""
+        with self._mutex:
+            known = self._entries.get(key)
+        return known is not None and known.recorded is not None
+
+    def _forsake(self, key: str) -> None:
+        """The thread goes another way than in the deployment before: what it did from here on is of no use."""
+        thread, _, number = key.rpartition("/")
+        with self._mutex:
+            for other, entry in list(self._entries.items()):
+                path, _, sequence = other.rpartition("/")
+                later = path == thread and int(sequence) >= int(number)
+                if entry.offered and (later or path.startswith(f"{thread}.")):
+                    del self._entries[other]
+                    self._forsaken.add(other)
 
     def intend(self, effect: dsl.Effect, alongside: Alongside | None = None) -> float:
         """Writes that the effect is about to be carried out, and with the first intent the rows `alongside`; gives the
@@ -184,6 +210,7 @@ class Journal:
             with self._mutex:
                 rows = [dict(each) for each in self._kept.values()]
                 deliveries = dict(self._unwritten)
+                forsaken = sorted(self._forsaken)
             entering: list[Mapping[str, Any]] = [*rows] if row is None else [*rows, row]
             tried = False
 
@@ -192,6 +219,8 @@ class Journal:
                 again, tried = tried, True
                 if again and self._is_written(session, entering, outcome):
                     return  # an earlier try was, and its answer was lost: nobody else can have
+                if forsaken:
+                    journal.forsake(session, deployment_id, forsaken)
                 journal.enter(session, entering)
                 if outcome is not None:
                     journal.conclude(session, deployment_id, outcome[0], **_columns(outcome[1]))
@@ -207,13 +236,16 @@ class Journal:
                         self._unwritten[number] = each["key"]
                 for number in deliveries:
                     del self._unwritten[number]
+                self._forsaken.difference_update(forsaken)
 
     def _is_written(
         self, session: orm.Session, entering: list[Mapping[str, Any]], outcome: tuple[str, Recorded] | None
     ) -> bool:
         key = outcome[0] if outcome is not None else entering[-1]["key"] if entering else None
         found = None if key is None else session.get(journal.JournalEntry, (self._lease.deployment_id, key))
-        return found is not None and (outcome is None or found.finished is not None)
+        if found is None or (found.inherited and key in {row["key"] for row in entering}):
+            return False  # an offer that is still there is not what was to be written in its place
+        return outcome is None or found.finished is not None
 
     def _row(self, effect: dsl.Effect, recorded: Recorded | None) -> dict[str, Any]:
         moment = base.now()
@@ -261,13 +293,23 @@ def _columns(recorded: Recorded) -> dict[str, Any]:
     return {"outcome": recorded.outcome, "failure": named}
 
 
+def recorded_of(row: journal.JournalEntry) -> Recorded | None:
+    """What came of an effect by its row, None while nothing has."""
+    if row.finished is None:
+        return None
+    failure = None
+    if row.failure is not None:
+        failure = Failure(
+            names=tuple(row.failure["names"]), message=row.failure["message"], extra=row.failure.get("extra")
+        )
+    return Recorded(outcome=row.outcome, failure=failure)
+
+
 def _entry(row: journal.JournalEntry) -> _Entry:
-    recorded: Recorded | None = None
-    if row.finished is not None:
-        failure = None
-        if row.failure is not None:
-            failure = Failure(
-                names=tuple(row.failure["names"]), message=row.failure["message"], extra=row.failure.get("extra")
-            )
-        recorded = Recorded(outcome=row.outcome, failure=failure)
-    return _Entry(name=row.name, digest=row.digest, started=row.started, recorded=recorded)
+    return _Entry(
+        name=row.name,
+        digest=row.digest,
+        started=row.started,
+        recorded=recorded_of(row),
+        offered=bool(row.inherited) and row.delivery is None,
+    )

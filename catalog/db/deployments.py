@@ -32,8 +32,9 @@ UNFINISHED = (QUEUED, RUNNING, CANCELLING)
 class Deployment(Base):
     """One run of the engine (Murano's "task"). `lease_expires` is in seconds of the database's clock.
 
-    `retry_of` is the failed deployment whose journal it takes over. `failure` is what a retry has to know of one that
-    failed: `{"places": [effect key], "effects": number, "refused": reason or null}`.
+    `retry_of` is the failed deployment whose journal it takes over. `failure` is what a retry has to know: of one that
+    failed `{"places": [effect key], "effects": number, "refused": reason or null, "stacks": [name]}`, of a retry that
+    runs `{"stacks": [name], "pushes": {stack: [effect key]}}` (engine.retry).
     """
 
     __tablename__ = "deployments"
@@ -95,6 +96,7 @@ def submit(
     action: Mapping[str, Any] | None,
     model: Mapping[str, Any],
     lock: Sequence[Mapping[str, Any]],
+    retry_of: str | None = None,
 ) -> Deployment:
     """Queues a deployment with its first report, "Action <method> is scheduled" (spec/api-v1 §1.5).
 
@@ -118,6 +120,7 @@ def submit(
         lock=[dict(entry) for entry in lock],
         state=QUEUED,
         created=now(),
+        retry_of=retry_of,
     )
     session.add(deployment)
     session.flush()

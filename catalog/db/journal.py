@@ -18,7 +18,10 @@ from catalog.db.deployments import FINISHED, Deployment
 
 
 class JournalEntry(Base):
-    """One effect. `key` is `<thread path>/<sequence>`; `failure` is `{"names", "message", "extra"}`."""
+    """One effect. `key` is `<thread path>/<sequence>`; `failure` is `{"names", "message", "extra"}`.
+
+    `inherited` marks what a retry was offered of the deployment before: it counts where the same is asked for again.
+    """
 
     __tablename__ = "journal"
 
@@ -64,6 +67,34 @@ def deliver(session: orm.Session, deployment_id: str, deliveries: Mapping[int, s
     if deliveries:
         places = [{"of": deployment_id, "at": key, "delivery": number} for number, key in deliveries.items()]
         session.execute(_DELIVER, places if len(places) > 1 else places[0])
+
+
+def copy(session: orm.Session, deployment_id: str, given: Sequence[tuple[JournalEntry, bool]]) -> None:
+    """Copies effects of another deployment, each as a part of the history of this one or, with True, as an offer."""
+    names = ("key", "name", "digest", "arguments", "outcome", "failure", "started", "finished")
+    rows = [
+        {
+            **{name: getattr(entry, name) for name in names},
+            "deployment_id": deployment_id,
+            "delivery": None if offered else entry.delivery,
+            "inherited": offered,
+        }
+        for entry, offered in given
+    ]
+    if rows:
+        session.execute(_ENTER, rows)
+
+
+def forsake(session: orm.Session, deployment_id: str, keys: Sequence[str]) -> None:
+    """Removes offers of the deployment before, of which the retry has no use."""
+    gone = sa.and_(_TABLE.c.deployment_id == deployment_id, _TABLE.c.key.in_(keys), _TABLE.c.inherited.is_(True))
+    session.execute(sa.delete(_TABLE).where(gone))
+
+
+def count(session: orm.Session, deployment_id: str) -> int:
+    """How many effects of a deployment are there."""
+    query = sa.select(sa.func.count()).select_from(JournalEntry)
+    return session.scalar(query.where(JournalEntry.deployment_id == deployment_id)) or 0
 
 
 # Every effect of every deployment goes through these: prepared once, and past the object-relational mapping.

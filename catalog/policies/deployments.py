@@ -25,4 +25,10 @@ RULES = (
         "Cancel a deployment that runs.",
         ("POST", "/v1/environments/{environment_id}/deployments/{deployment_id}/cancel"),
     ),
+    rule(
+        "retry_deployment",
+        WRITER,
+        "Go on with a deployment that failed, from the step that failed.",
+        ("POST", "/v1/environments/{environment_id}/deployments/{deployment_id}/retry"),
+    ),
 )

@@ -26,7 +26,7 @@ def register(subparsers: Any, shared: argparse.ArgumentParser) -> None:
     sessions.add_session_options(plan_)
     plan_.set_defaults(run=plan)
 
-    group = subparsers.add_parser("deployment", help="deployments of an environment: list, follow")
+    group = subparsers.add_parser("deployment", help="deployments of an environment: list, follow, retry")
     actions = group.add_subparsers(metavar="ACTION", required=True)
     list_ = actions.add_parser("list", parents=[shared], help="newest first")
     list_.add_argument("environment", metavar="ENVIRONMENT", help="id or name")
@@ -36,6 +36,11 @@ def register(subparsers: Any, shared: argparse.ArgumentParser) -> None:
     follow_.add_argument("deployment", nargs="?", metavar="ID", help="default: the newest")
     follow_.add_argument("--verbose", action="store_true", help="with what the engine does: stacks, scripts, times")
     follow_.set_defaults(run=follow_command)
+    retry_ = actions.add_parser("retry", parents=[shared], help="go on with a failed deployment, from the failed step")
+    retry_.add_argument("environment", metavar="ENVIRONMENT", help="id or name")
+    retry_.add_argument("deployment", nargs="?", metavar="ID", help="default: the newest")
+    retry_.add_argument("--wait", action="store_true", help="stream the reports until it has ended")
+    retry_.set_defaults(run=retry)
 
 
 def deploy(call: Call) -> int:
@@ -80,6 +85,17 @@ def follow_command(call: Call) -> int:
     identifier = sessions.identify(call, call.options.environment)
     deployment = call.options.deployment or newest_deployment(call, identifier)["id"]
     return follow(call, identifier, deployment, verbose=call.options.verbose)
+
+
+def retry(call: Call) -> int:
+    """Go on with a deployment that failed; with --wait the exit code tells the outcome."""
+    identifier = sessions.identify(call, call.options.environment)
+    failed = call.options.deployment or newest_deployment(call, identifier)["id"]
+    made = call.client.request("POST", f"/environments/{identifier}/deployments/{failed}/retry")
+    if call.options.wait:
+        return follow(call, identifier, made["id"])
+    call.output.result(made, f"Deployment {made['id']} goes on where {failed} failed.")
+    return errors.OK
 
 
 def newest_deployment(call: Call, environment_id: str) -> dict[str, Any]:

@@ -178,6 +178,7 @@ def test_every_route_that_writes_has_a_meaning(method: str, template: str) -> No
         ("POST", "/environments", "chandlery.environment.create"),
         ("POST", "/environments/{environment}/sessions/{session}/deploy", "chandlery.session.deploy"),
         ("POST", "/environments/{environment}/deployments/{deployment}/cancel", "chandlery.deployment.cancel"),
+        ("POST", "/environments/{environment}/deployments/{deployment}/retry", "chandlery.deployment.retry"),
         ("POST", "/environments/{environment}/actions/{action}", "chandlery.action.execute"),
         ("PUT", "/environments/{environment}/services{path...}", "chandlery.application.update"),
         ("POST", "/catalog/imports", "chandlery.package.import"),

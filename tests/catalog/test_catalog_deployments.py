@@ -13,7 +13,7 @@ import pytest
 from catalog_cloud import Client, Cloud, archive_of
 from catalog_engine import ScriptedEngine, finish, scripted
 
-from catalog.db import deployments, statuses
+from catalog.db import base, deployments, journal, statuses
 
 APP = {
     "?": {"id": "a1", "type": "org.example.App"},
@@ -254,6 +254,83 @@ def test_a_running_deployment_can_be_cancelled_and_a_finished_one_not(
         assert row is not None
         assert row.state == deployments.CANCELLING
     cloud.member("POST", f"{path}/deployments/{done}/cancel", status=409)
+
+
+FAILURE = {"places": ["0.1.0/4"], "effects": 1, "refused": None, "stacks": []}
+FAILED = {"result": {"message": "no valid host", "details": None}, "isException": True}
+
+
+@pytest.fixture
+def failed(cloud: Cloud, deployed: tuple[str, str]) -> tuple[str, str]:
+    """An environment whose last deployment has failed: (environment id, deployment id)."""
+    environment_id, _ = deployed
+    path = f"/v1/environments/{environment_id}"
+    cloud.member("POST", f"{path}/sessions/{cloud.member.session(environment_id)}/deploy")
+    deployment_id = cloud.member.json("GET", f"{path}/deployments")["deployments"][0]["id"]
+    finish(cloud, environment_id, FAILED)
+    with cloud.database.transaction() as work:
+        work.get_one(deployments.Deployment, deployment_id).failure = FAILURE
+        effect = {"deployment_id": deployment_id, "key": "0.1.0/4", "name": "heat.push", "digest": "0" * 64}
+        work.add(journal.JournalEntry(**effect, arguments={}, started=base.now(), finished=base.now()))
+    return environment_id, deployment_id
+
+
+def test_a_failed_deployment_is_retried_as_a_deployment_of_the_same(
+    cloud: Cloud, failed: tuple[str, str], engine: ScriptedEngine
+) -> None:
+    environment_id, deployment_id = failed
+    path = f"/v1/environments/{environment_id}"
+    assert cloud.member.json("GET", path)["status"] == "deploy failure"
+    cloud.reader("POST", f"{path}/deployments/{deployment_id}/retry", status=403)
+    cloud.stranger("POST", f"{path}/deployments/{deployment_id}/retry", status=403)
+    made = cloud.member.json("POST", f"{path}/deployments/{deployment_id}/retry")
+    assert engine.was_woken_for(made["id"])
+    assert made["retry_of"] == deployment_id
+    first, second = cloud.member.json("GET", f"{path}/deployments")["deployments"][:2]
+    assert (first["id"], first["state"]) == (made["id"], "running")
+    assert (first["action"], first["description"]) == (second["action"], second["description"])
+    assert "retry_of" not in second
+    assert cloud.member.json("GET", path)["status"] == "deploying"
+    cloud.member("POST", f"{path}/deployments/{deployment_id}/retry", status=403)
+    version = cloud.member.json("GET", path)["version"]
+    finish(cloud, environment_id, {"result": None, "isException": False})
+    shown = cloud.member.json("GET", path)
+    assert (shown["status"], shown["version"]) == ("ready", version + 1)
+
+
+def test_a_retry_is_refused_with_the_reason(cloud: Cloud, failed: tuple[str, str], engine: ScriptedEngine) -> None:
+    environment_id, deployment_id = failed
+    path = f"/v1/environments/{environment_id}"
+
+    def refused() -> str:
+        return cloud.member("POST", f"{path}/deployments/{deployment_id}/retry", status=409).text
+
+    def changed(**fields: Any) -> None:
+        with cloud.database.transaction() as work:
+            for name, value in fields.items():
+                setattr(work.get_one(deployments.Deployment, deployment_id), name, value)
+
+    changed(result={"result": None, "isException": False})
+    assert "it succeeded" in refused()
+    changed(result=FAILED, failure=None)
+    assert "before this service could" in refused()
+    changed(failure={**FAILURE, "refused": "The packages changed"})
+    assert "The packages changed. Deploy the environment instead." in refused()
+    changed(failure={**FAILURE, "effects": 2})
+    assert "journal has been removed" in refused()
+    changed(failure=FAILURE)
+    with cloud.database.reading() as work:
+        lock = work.get_one(deployments.Deployment, deployment_id).lock
+    changed(lock=[{**entry, "digest": "0" * 64} for entry in lock])
+    assert "a package that it ran with was changed or removed" in refused()
+    changed(lock=lock)
+    cloud.member("PUT", path, {"name": "another"})
+    assert "the environment's model was changed since" in refused()
+    assert cloud.member.json("GET", path)["status"] == "deploy failure"
+    cloud.member("POST", f"{path}/sessions/{cloud.member.session(environment_id)}/deploy")
+    finish(cloud, environment_id, FAILED)
+    newest = cloud.member.json("GET", f"{path}/deployments")["deployments"][0]["id"]
+    assert f"deployment {newest} ran after it" in refused()
 
 
 # --- questions to the engine -----------------------------------------------------------------------------------------

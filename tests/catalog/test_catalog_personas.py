@@ -52,6 +52,7 @@ GET    /v1/environments/{environment}/deployments                     401    200
 GET    /v1/environments/{environment}/deployments/{deployment}        401    200    200      403   200
 GET    /v1/environments/{environment}/deployments/{deployment}/events 401    200    200      403   200
 POST   /v1/environments/{environment}/deployments/{deployment}/cancel 401    403    200      403   200
+POST   /v1/environments/{environment}/deployments/{deployment}/retry  401    403    409      403   409
 POST   /v1/environments/{environment}/actions/{action}                401    403    200      403   200
 GET    /v1/environments/{environment}/actions/{action}                401    403    200      403   200
 POST   /v1/actions                                                    401    403    200      404   404

@@ -33,6 +33,10 @@ class Crane:
         self._this.effect("report", entity_id=entity, level="info", text=text)
 
     @dsl.method
+    def complain(self, entity: str, text: str) -> None:
+        self._this.effect("report", entity_id=entity, level="error", text=text)
+
+    @dsl.method
     def push(self, name: str, cargo: int) -> dict:
         resources = {"hull": {"type": "OS::Nova::Server", "properties": {"cargo": cargo}}}
         outputs = {"address": {"value": {"get_attr": ["hull", "first_address"]}}}

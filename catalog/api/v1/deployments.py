@@ -72,6 +72,18 @@ def cancel(request: Request) -> Any:
     return None
 
 
+def retry(request: Request) -> Any:
+    """POST /environments/E/deployments/D/retry: the same again, from the step that failed (docs/engine.md)."""
+    with request.database.transaction() as session:
+        row = _deployment(request, session)
+        request.authorize("retry_deployment", environment_id=row.environment_id, deployment_id=row.id)
+        environment = access.environment_of(request, session)
+        made = submission.submit_retry(request, session, environment, row)
+        answer = _shown(session, [made])[0]
+    request.services.engine.wake(made.id)
+    return answer
+
+
 def events(request: Request) -> Any:
     """GET /environments/E/deployments/D/events: reports as server-sent events, from `Last-Event-ID` on.
 

@@ -15,7 +15,7 @@ from catalog import dependencies, model
 from catalog.api import errors
 from catalog.api.request import Request
 from catalog.api.timestamps import timestamp
-from catalog.db import deployments, environments, packages, session_locks, sessions, statuses
+from catalog.db import deployments, environments, journal, packages, session_locks, sessions, statuses
 from catalog.db.environments import Environment
 from catalog.db.sessions import Session
 
@@ -36,6 +36,68 @@ def submit_action(
 def submit_deletion(request: Request, session: orm.Session, environment: Environment, row: Session) -> str:
     """Starts the deletion of everything the environment has; the deployment's id. Raises as `submit_deploy`."""
     return _submit(request, session, environment, row, kind="delete", action=None, state=sessions.DELETING)
+
+
+def submit_retry(
+    request: Request, session: orm.Session, environment: Environment, row: deployments.Deployment
+) -> deployments.Deployment:
+    """Starts a failed deployment again, from the step that failed. Raises `errors.Conflict`, `errors.Forbidden`."""
+    environments.lock(session, environment.id)
+    _busy(session, environment)
+    why_not = _why_no_retry(session, environment, row)
+    if why_not is not None:
+        raise errors.Conflict(f"Deployment {row.id} can not be retried: {why_not}. Deploy the environment instead.")
+    opened = sessions.open_for(session, environment, request.caller.user_id)
+    opened.model = row.model
+    opened.state = sessions.DELETING if row.kind == "delete" else sessions.DEPLOYING
+    session.flush()
+    return deployments.submit(
+        session,
+        environment_id=environment.id,
+        session_id=opened.id,
+        project_id=request.caller.project_id,
+        user_id=request.caller.user_id,
+        kind=row.kind,
+        action=row.action,
+        model=row.model,
+        lock=row.lock,
+        retry_of=row.id,
+    )
+
+
+def _busy(session: orm.Session, environment: Environment) -> None:
+    if environments.status(session, environment.id) in environments.BUSY:
+        raise errors.Forbidden(f"Environment {environment.id} is being deployed or deleted. Wait for its end.")
+
+
+def _why_no_retry(session: orm.Session, environment: Environment, row: deployments.Deployment) -> str | None:
+    """Why a deployment that is over can not go on, None if it can."""
+    levels = statuses.levels(session, [row.id])[row.id]
+    if row.project_id != environment.project_id:
+        return "it ran for another project than the environment's"
+    if not (levels.get("error", 0) or (row.result or {}).get("isException")):
+        return "it succeeded"
+    newest = deployments.of_environment(session, environment.id)[0]
+    if newest.id != row.id:
+        return f"deployment {newest.id} ran after it"
+    edited = None if row.session_id is None else sessions.get(session, row.session_id)
+    renamed = row.kind != "delete" and _root_name(environment.model) != _root_name(row.model)
+    if renamed or (edited is not None and edited.model != row.model):
+        return "the environment's model was changed since"
+    if row.failure is None:
+        return "it is from before this service could do that"
+    if row.failure.get("refused"):
+        return str(row.failure["refused"])
+    if journal.count(session, row.id) < int(row.failure.get("effects") or 0):
+        return "its journal has been removed ([engine] keep_journals)"
+    if not _stands(session, environment.project_id, row.lock):
+        return "a package that it ran with was changed or removed"
+    return None
+
+
+def _root_name(content: dict[str, Any]) -> Any:
+    """The environment's name in a model."""
+    return (content.get("Objects") or {}).get("name")
 
 
 def _submit(
@@ -137,6 +199,7 @@ def shown_deployment(row: deployments.Deployment, levels: dict[str, int]) -> dic
         "action": model.sanitized(row.action),
         "result": row.result or {},
         "state": deployments.shown_state(row, levels),
+        **({} if row.retry_of is None else {"retry_of": row.retry_of}),
     }
 
 

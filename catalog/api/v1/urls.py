@@ -61,6 +61,7 @@ ROUTES = (
     Route("GET", f"{E}/deployments/{{deployment}}", deployments.reports),
     Route("GET", f"{E}/deployments/{{deployment}}/events", deployments.events, produces=EVENTS),
     Route("POST", f"{E}/deployments/{{deployment}}/cancel", deployments.cancel),
+    Route("POST", f"{E}/deployments/{{deployment}}/retry", deployments.retry),
     Route("POST", f"{E}/actions/{{action}}", actions.execute, Body.REQUIRED),
     Route("GET", f"{E}/actions/{{action}}", actions.result),
     Route("POST", "/actions", actions.execute_static, Body.REQUIRED),
