@@ -17,7 +17,7 @@ class FunctionLimits:
     iterators: int = 2000  # items of a collection that a function walks, or of a lazy result
     memory: int = 512 * 1024  # bytes of any one argument or result, not counting what it refers to
     bits: int = 14_000  # of one integer: about as many as Python writes in decimal, so that any can be saved
-    regex_seconds: float = 0.5  # of one regular expression on one text
+    regex_seconds: float = 0.5  # of processor time, of one regular expression on one text
     extent: int = 1_000_000  # items of a value that is compared, hashed or written, shared parts counted each time
 
 

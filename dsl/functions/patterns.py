@@ -1,7 +1,8 @@
-"""Regular expressions (spec/muranopl.md §17.3), with a time limit on each use.
+"""Regular expressions (spec/muranopl.md §17.3), with a limit of processor time on each use.
 
 Python's own engine can not be interrupted, so that one short pattern could hold the host for hours; the `regex` library
-accepts the same patterns and stops when told.
+accepts the same patterns and stops when told. It counts what the whole process computes, so other threads can use up
+what one was given: that one is given more, until it has had its time.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import regex
@@ -21,6 +23,9 @@ from dsl.functions.native import UNSUITED, Collector, Native
 from dsl.functions.values import NO_VALUE, FrozenDict, limited
 
 MAX_PATTERN = 4000  # characters
+SHORT = 0.005  # seconds of a first try, which lets no other thread in: more than almost every pattern needs
+ENOUGH = 0.8  # share of its time that a pattern has to have had in one try
+MOST = 4  # times its time that all its tries together may take
 _FLAGS = (("re.IGNORECASE", regex.IGNORECASE), ("re.MULTILINE", regex.MULTILINE), ("re.DOTALL", regex.DOTALL))
 
 
@@ -38,38 +43,42 @@ class Pattern:
         self._seconds = seconds
 
     def search(self, text: str) -> Any:
-        return self._timed(self._compiled.search, text)
+        return self._use().run(lambda allowed: self._compiled.search(text, **allowed))
 
     def find_all(self, text: str, most: int) -> list[Any]:
         """Every match. Raises CollectionTooLarge if there are more than `most`."""
-
-        def find(source: str, timeout: float) -> list[Any]:
-            return list(limited(self._compiled.finditer(source, timeout=timeout), most))
-
-        return self._timed(find, text)
+        return self._use().run(lambda allowed: list(limited(self._compiled.finditer(text, **allowed), most)))
 
     def split(self, text: str, count: int, most: int) -> list[Any]:
         """The parts between matches. Raises CollectionTooLarge if there are more than `most`."""
         if count < 0:
             return [text]
 
-        def divide(source: str, timeout: float) -> list[Any]:
-            parts = self._compiled.splititer(source, count, timeout=timeout)
+        def divide(allowed: Any) -> list[Any]:
+            parts = self._compiled.splititer(text, count, **allowed)
             if count:  # the iterator would go on after its last split
                 parts = itertools.islice(parts, count * (self._compiled.groups + 1) + 1)
             return list(limited(parts, most))
 
-        return self._timed(divide, text)
+        return self._use().run(divide)
 
     def replace(self, text: str, replacement: Any, count: int, limits: FunctionLimits) -> str:
-        """The text with matches replaced. Raises MemoryQuotaExceeded before the result grows too long."""
-        length = len(text)
+        """The text with matches replaced. Raises MemoryQuotaExceeded before the result grows too long.
+
+        A callable replacement is called once for each match, however often the search has to begin anew.
+        """
         references = replacement.count("\\") if isinstance(replacement, str) else 0
+        use = self._use()
+        made: list[str] = []  # by a callable
+        length = place = 0
 
         def expanded(match: Any) -> Any:
-            nonlocal length
+            nonlocal length, place
             if not isinstance(replacement, str):
-                new = replacement(match)
+                if place == len(made):
+                    made.append(use.apart(lambda: replacement(match)))
+                new = made[place]
+                place += 1
             elif references:
                 longest = max(len(group or "") for group in (match.group(), *match.groups()))
                 check_length(len(replacement) + references * longest, limits)
@@ -80,22 +89,15 @@ class Pattern:
             check_length(length, limits)
             return new
 
-        def substitute(source: str, timeout: float) -> Any:
-            return self._compiled.sub(expanded, source, count, timeout=timeout)
+        def substitute(allowed: Any) -> Any:
+            nonlocal length, place
+            length, place = len(text), 0
+            return self._compiled.sub(expanded, text, count, **allowed)
 
-        return text if count < 0 else self._timed(substitute, text)
+        return text if count < 0 else use.run(substitute)
 
-    def _timed(self, work: Any, text: str) -> Any:
-        try:
-            return work(text, timeout=self._seconds)
-        except TimeoutError as error:
-            message = f"the regular expression {self.text[:80]!r} took longer than {self._seconds} s on one text"
-            raise LimitExceeded("regex_seconds", message) from error
-        except regex.error as error:  # a template of a replacement that names no group
-            raise Thrown("re.error", str(error)) from error
-        except MemoryError as error:
-            message = f"the regular expression {self.text[:80]!r} needed too much memory on one text"
-            raise LimitExceeded("regex_memory", message) from error
+    def _use(self) -> _Use:
+        return _Use(self.text, self._seconds)
 
     def __eq__(self, other: object) -> bool:
         return type(other) is Pattern and (self.text, self._flags) == (other.text, other._flags)
@@ -106,6 +108,57 @@ class Pattern:
     def __repr__(self) -> str:
         names = [name for name, flag in _FLAGS if self._flags & flag]
         return f"re.compile({', '.join([repr(self.text), *(['|'.join(names)] if names else [])])})"
+
+
+class _Use:
+    """One use of a pattern on one text, within its processor time."""
+
+    def __init__(self, text: str, seconds: float) -> None:
+        self._text = text
+        self._seconds = seconds
+        self._apart = 0.0
+        self._failed = False
+
+    def run(self, work: Callable[[dict[str, Any]], Any]) -> Any:
+        """What `work` gives, called with the library's arguments for time and threads; it may be tried several times.
+
+        First for a moment in which no other thread of Python runs; then beside the others; and if they took what was
+        meant for this one, without them again.
+        """
+        spent, tries = 0.0, 0
+        while True:
+            began, self._apart = time.thread_time(), 0.0
+            timeout = min(SHORT, self._seconds) if tries == 0 else self._seconds * max(1, tries - 1)
+            try:
+                return work({"timeout": timeout, "concurrent": tries == 1})
+            except TimeoutError as error:
+                if self._failed:
+                    raise
+                used = time.thread_time() - began - self._apart
+                spent += used
+                tries += 1
+                if used >= ENOUGH * self._seconds or spent >= MOST * self._seconds:
+                    raise self._exceeded() from error
+            except regex.error as error:  # a template of a replacement that names no group
+                raise Thrown("re.error", str(error)) from error
+            except MemoryError as error:
+                message = f"the regular expression {self._text[:80]!r} needed too much memory on one text"
+                raise LimitExceeded("regex_memory", message) from error
+
+    def apart(self, call: Callable[[], Any]) -> Any:
+        """Runs code of the package in the middle of `work`; other limits count that."""
+        began = time.thread_time()
+        try:
+            return call()
+        except BaseException:
+            self._failed = True
+            raise
+        finally:
+            self._apart += time.thread_time() - began
+
+    def _exceeded(self) -> LimitExceeded:
+        message = f"the regular expression {self._text[:80]!r} took longer than {self._seconds} s on one text"
+        return LimitExceeded("regex_seconds", message)
 
 
 def natives(limits: FunctionLimits) -> list[Native]:

@@ -12,7 +12,7 @@ class Limits:
     steps: int = 50_000_000  # loop rounds and method calls
     recursion: int = 400  # methods inside each other, in one logical thread
     objects: int = 100_000  # objects created
-    seconds: float = 0.0  # wall clock of one call from the host, effects not counted; 0: unlimited
+    seconds: float = 0.0  # of processor time, of one call from the host without its effects; 0: unlimited
     threads: int = 64  # branches of one Parallel or pselect at a time
     branches: int = 256  # logical threads of the program that have begun and not ended
     total: int = 512 * 1024 * 1024  # bytes that the process may grow by while the program runs; 0: unlimited

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable
 from types import FrameType
@@ -46,12 +47,14 @@ class Machine:
     """
 
     __slots__ = (
-        "_deadline",
+        "_calls",
+        "_counting",
         "_end",
         "_grown",
         "_left",
         "_resident",
         "_second_chances",
+        "_used",
         "alive",
         "checkpoint",
         "constructing",
@@ -71,7 +74,9 @@ class Machine:
         self.max_depth = limits.recursion
         self.steps = min(_CHUNK, limits.steps)
         self._left = limits.steps - self.steps
-        self._deadline: float | None = None
+        self._calls = 0  # of the host, inside each other
+        self._used = 0.0  # seconds of processor time of the running call of the host, effects not counted ...
+        self._counting: tuple[int, float] | None = None  # ... and the clock that counts on, with what it showed
         self.depth = 0
         self.constructing = 0
         self.forked = False  # whether any logical thread besides the main one exists
@@ -88,19 +93,44 @@ class Machine:
     def start_clock(self) -> None:
         """Begin the time that one call of the host may take."""
         self.objects_before = self.objects
-        self._deadline = time.monotonic() + self.limits.seconds if self.limits.seconds else None
+        self._calls += 1
+        if self._calls == 1:  # one inside another shares its time
+            self._used = 0.0
+            self.resume_clock()
         self._resident = self._grown = watch.resident_bytes() if self.limits.total else 0
         watch.begin(self)
 
     def stop_clock(self) -> None:
         """The call of the host ended."""
+        self._calls -= 1
+        if self._calls == 0:
+            self.pause_clock()
         watch.end(self)
+
+    def pause_clock(self) -> None:
+        """The program's code stops running in the calling thread: for an effect, or for another logical thread."""
+        counting, self._counting = self._counting, None
+        if counting is not None:
+            self._used += time.thread_time() - counting[1]
+
+    def resume_clock(self) -> None:
+        """The program's code goes on, in the calling thread. What it waits for processors is not counted."""
+        if self.limits.seconds:
+            self._counting = (_own_clock(), time.thread_time())
 
     # Looked at by the watch, from a thread of its own
 
     def is_late(self) -> bool:
         """Whether time is used up."""
-        return self._deadline is not None and time.monotonic() > self._deadline
+        counting = self._counting
+        if counting is None:
+            return False
+        clock, began = counting
+        try:
+            now = time.clock_gettime(clock) if clock else time.thread_time()
+        except OSError:  # the thread has ended since
+            return False
+        return self._used + now - began > self.limits.seconds
 
     def has_grown(self, resident: int) -> bool:
         """Whether the process needs so much more memory that it should be looked into."""
@@ -112,11 +142,6 @@ class Machine:
         if left >= 0:
             self._left += left
             self.steps = -1
-
-    def pause_clock(self, seconds: float) -> None:
-        """Do not count time that passed outside, in an effect."""
-        if self._deadline is not None:
-            self._deadline += seconds
 
     def tick(self) -> bool:
         """Count one evaluation of a lambda; always true."""
@@ -152,7 +177,7 @@ class Machine:
         if self._end is not None:
             raise LimitReached(*self._end)
         if self.is_late():
-            raise self.reached("seconds", f"the program ran for more than {self.limits.seconds} seconds")
+            raise self.reached("seconds", f"the program computed for more than {self.limits.seconds} seconds")
         self._look_at_memory()
         if self._left <= 0:
             raise self.reached("steps", f"the program took more than {self.limits.steps} steps")
@@ -204,6 +229,12 @@ class Machine:
         if self._end is None:
             self._end = (limit, message)
         return LimitReached(*self._end)
+
+
+def _own_clock() -> int:
+    """The calling thread's clock of processor time, which other threads can read; 0 where there is no such thing."""
+    make = getattr(time, "pthread_getcpuclockid", None)
+    return 0 if make is None else make(threading.get_ident())
 
 
 def exceeded(signal: LimitReached) -> LimitExceeded:

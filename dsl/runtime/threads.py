@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -133,14 +132,15 @@ class Scheduler:
             return self._detached(thread, effect)
         failure: Thrown | None = None
         result: object = None
-        started = time.monotonic()
+        self.machine.pause_clock()
         try:
             result = self.system.perform(effect)
         except Thrown as error:
             failure = error
         except BaseException as error:
             raise self._killed(error) from error
-        self.machine.pause_clock(time.monotonic() - started)
+        finally:
+            self.machine.resume_clock()
         try:
             self._delivered(key)
         except BaseException as error:
@@ -177,7 +177,6 @@ class Scheduler:
             self._pump()
         result: object = None
         failure: BaseException | None = None
-        started = time.monotonic()
         try:
             result = self.system.perform(effect)
         except BaseException as error:  # whatever it is, it is raised again in this thread when it has the baton
@@ -189,7 +188,6 @@ class Scheduler:
             self._finished[effect.key] = thread
             self._pump()
         self._resume(thread)
-        self.machine.pause_clock(time.monotonic() - started)
         if failure is not None:
             raise failure
         return result
@@ -295,6 +293,7 @@ class Scheduler:
             if fork.remaining == 0:
                 self._ready.append(fork.parent)
             if self._running is child:
+                self.machine.pause_clock()
                 self._running = None
             self._pump()
 
@@ -336,6 +335,7 @@ class Scheduler:
 
     def _leave(self, thread: LogicalThread) -> None:
         """Give the baton up (mutex held)."""
+        self.machine.pause_clock()
         thread.depth, thread.constructing = self.machine.depth, self.machine.constructing
         self._running = None
 
@@ -345,6 +345,7 @@ class Scheduler:
         thread.wake.clear()
         if self._dead is not None:
             raise Interrupted("the program was interrupted") from self._dead
+        self.machine.resume_clock()
         self.current = thread
         self.machine.depth, self.machine.constructing = thread.depth, thread.constructing
         if thread.failure is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from dsl_world import Journal, World
 
@@ -21,6 +23,18 @@ Methods:
           - Do: [trace(caught)]
         Finally:
           - trace(finally)
+  patient:
+    Body:
+      - sleep(0)
+      - Parallel:
+          - sleep(0)
+          - sleep(0)
+      - Return: 3
+  parallel:
+    Body:
+      - Parallel:
+          - $.forever()
+          - $.forever()
   recursive: {Body: [!yaql "$.recursive()"]}
   mutual:
     Arguments: [{n: {Contract: $.int()}}]
@@ -102,8 +116,27 @@ def test_an_endless_loop_ends_with_its_line() -> None:
     assert "All.yaml" in error.formatted()
 
 
-def test_wall_clock_ends_a_loop_too() -> None:
+def test_processor_time_ends_a_loop_too() -> None:
     assert exceeded("forever", seconds=0.2).limit == "seconds"
+
+
+def test_what_a_program_waits_for_effects_and_other_programs_is_not_counted() -> None:
+    """The processor time of effects is not either; parallel branches count together, one baton after the other."""
+
+    class Working(Journal):
+        def perform(self, effect: dsl.Effect) -> object:
+            if effect.name == "sleep":
+                ends = time.thread_time() + 0.11
+                while time.thread_time() < ends:  # it computes, and the others wait
+                    pass
+            return super().perform(effect)
+
+    world = World(CLASSES, limits=dsl.Limits(seconds=0.1), system=Working()).load()
+    assert world.call("patient") == 3
+    world = World(CLASSES, limits=dsl.Limits(seconds=0.2), system=Working()).load()
+    with pytest.raises(dsl.LimitExceeded) as caught:
+        world.call("parallel")
+    assert caught.value.limit == "seconds"
 
 
 def test_queries_inside_queries_are_loops_too() -> None:
