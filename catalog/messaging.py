@@ -38,6 +38,10 @@ BAD_REQUEST = (
 )
 
 
+TIMEOUT = ("PlanUnfinished",)
+PLAN_SHARE = 0.85  # of the time the API waits for a plan: what the engine may take for it
+
+
 class Engine:
     """The workers, whichever of them is there."""
 
@@ -59,9 +63,10 @@ class Engine:
         """Problems of a model: a list of objects. Raises `errors.ApiError`."""
         return self._ask("check", self._timeouts.check_timeout, model=model, lock=lock, project_id=project_id)
 
-    def plan(self, model: Mapping[str, Any], lock: Sequence[Mapping[str, str]], project_id: str) -> Any:
-        """What a deployment would do: `{"steps": [...], "hash"}`. Raises `errors.ApiError`."""
-        return self._ask("plan", self._timeouts.plan_timeout, model=model, lock=lock, project_id=project_id)
+    def plan(self, **arguments: Any) -> Any:
+        """What an action would do: `{"steps": [...], "hash", "moment"}`. Raises `errors.ApiError`."""
+        timeout = self._timeouts.plan_timeout
+        return self._ask("plan", timeout, seconds=timeout * PLAN_SHARE, **arguments)
 
     def static_action(self, **arguments: Any) -> Any:
         """The result of a public static method. Raises `errors.ApiError`."""
@@ -98,6 +103,8 @@ def _translated(failure: Exception) -> errors.ApiError:
         names.update(str(each).rpartition(".")[2] for each in thrown)
     if names & set(NOT_FOUND):
         return errors.NotFound(f"{text}")
+    if names & set(TIMEOUT):
+        return errors.Timeout(f"The engine gave up: {text}")
     if names & set(BAD_REQUEST):
         return errors.BadRequest(f"{text}")
     LOG.error("the engine failed", exc_info=failure)

@@ -32,6 +32,7 @@ class Ending:
     the receipt.
 
     `places` are keys of the effects at which it went wrong, `refused` is why no retry can help: for one that failed.
+    `untouched`: it never began, and everything is as it was before it was asked for.
     """
 
     value: Any = None
@@ -41,6 +42,7 @@ class Ending:
     looks: Sequence[traces.Look] = ()
     places: frozenset[str] = frozenset()
     refused: str | None = None
+    untouched: bool = False
 
     @property
     def failed(self) -> bool:
@@ -93,17 +95,15 @@ def close(session: orm.Session, deployment_id: str, ending: Ending, *, told: boo
         )
         session.delete(environment)
         return
-    if deployment.kind != "delete":  # a deletion that failed leaves the model, for another try
-        environment.model = _model_to_keep(deployment, ending)
-    environment.version += 1
     finished = base.now()
     began = deployment.started or deployment.created
     about = statuses.About(step="end", duration=max(0.0, (finished - began).total_seconds()))
-    statuses.add(
-        session, deployment_id, environment.id, text=_closing_text(deployment.kind, failed, levels), about=about
-    )
-    for row in session.scalars(_sessions_of(deployment)):
-        row.state = _state(row.state, failed)
+    text = "Nothing was deployed" if ending.untouched else _closing_text(deployment.kind, failed, levels)
+    if ending.untouched:
+        _take_back(session, deployment)
+    else:
+        _settle(session, deployment, environment, ending, failed)
+    statuses.add(session, deployment_id, environment.id, text=text, about=about)
     deployment.state = deployments.FINISHED
     deployment.finished = finished
     deployment.result = ending.result()
@@ -120,6 +120,30 @@ def _told(ending: Ending) -> Iterator[tuple[str, Complaint]]:
 
 def _note(warning: Complaint) -> dict[str, Any]:
     return {"object_id": warning.entity_id, "message": warning.message, "details": warning.details}
+
+
+def _take_back(session: orm.Session, deployment: deployments.Deployment) -> None:
+    """The session is as before the deployment; one that was opened for an action or a deletion alone is gone."""
+    for row in session.scalars(_sessions_of(deployment)):
+        if deployment.kind == "deploy":
+            row.state = sessions.OPENED
+        else:
+            session.delete(row)
+
+
+def _settle(
+    session: orm.Session,
+    deployment: deployments.Deployment,
+    environment: environments.Environment,
+    ending: Ending,
+    failed: bool,
+) -> None:
+    """The environment is what the deployment left, and its sessions say how it went."""
+    if deployment.kind != "delete":  # a deletion that failed leaves the model, for another try
+        environment.model = _model_to_keep(deployment, ending)
+    environment.version += 1
+    for row in session.scalars(_sessions_of(deployment)):
+        row.state = _state(row.state, failed)
 
 
 def _failure(session: orm.Session, deployment_id: str, ending: Ending) -> str:

@@ -23,6 +23,7 @@ from engine import (
     destruction,
     effects,
     execution,
+    holding,
     models,
     packages,
     progress,
@@ -52,6 +53,7 @@ class EngineSettings:
     options: Mapping[tuple[str | None, str], Any] = field(default_factory=dict)  # what `config(group, name)` answers
     stack_tags: tuple[str, ...] = ("murano",)
     notices: bool = False  # whether other services are told what becomes of environments
+    plan_key: Callable[[], bytes] = bytes  # of plans' digests (`catalog.db.plans.key`)
 
 
 class Deployments:
@@ -119,6 +121,9 @@ class Deployments:
             row = held.read(lambda session: session.get_one(deployments.Deployment, held.deployment_id))
         journal = Journal(held)
         try:
+            refusal = self._refusal(held, row, journal)
+            if refusal is not None:
+                return refusal, journal
             program = _Program(held, row, journal, self)
             return program.run(), journal
         except dsl.Interrupted:
@@ -126,6 +131,22 @@ class Deployments:
         except Exception as error:  # a fault of ours; the user is told what it was, the log has the rest
             LOG.exception("deployment %s: internal error", row.id)
             return _failed(f"Internal error: {type(error).__name__}: {error}", traceback.format_exc()), journal
+
+    def _refusal(self, held: Lease, row: deployments.Deployment, journal: Journal) -> closing.Ending | None:
+        """Why a deployment that is held to a plan must not begin. One that has begun goes on."""
+        if row.plan is None or len(journal):
+            return None
+        settings = self._settings
+        return holding.refusal(
+            held,
+            row,
+            self._clouds,
+            lambda deadline: context_of(row, settings, deadline.check),
+            self._store.library,
+            self._natives,
+            class_configs.in_folder(settings.class_configs),
+            settings.plan_key(),
+        )
 
     def system(
         self, held: Lease, row: deployments.Deployment, journal: Journal, components: progress.Components

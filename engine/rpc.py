@@ -16,7 +16,7 @@ from oslo_config import cfg
 import dsl
 from catalog import broker
 from catalog.broker import oslo_messaging
-from engine import check, deployment, effects, models, packages, plan, questions
+from engine import check, class_configs, deployment, effects, packages, plan, questions
 
 LOG = logging.getLogger(__name__)
 
@@ -68,13 +68,39 @@ class Endpoint:
 
     @oslo_messaging.expected_exceptions(Fault)
     def plan(
-        self, context: dict[str, Any], model: Mapping[str, Any], lock: packages.Lock, project_id: str
+        self,
+        context: dict[str, Any],
+        model: Mapping[str, Any],
+        lock: packages.Lock,
+        project_id: str,
+        environment_id: str,
+        user_id: str,
+        action: Mapping[str, Any] | None,
+        moment: float | None = None,
+        seconds: float = plan.SECONDS,
     ) -> dict[str, Any]:
-        """What deploying the model would do: `{"steps", "hash"}`."""
+        """What the action, or without one the deletion of what the model has, would do: `{"steps", "hash", "moment"}`.
+
+        Within `seconds`, and with the clock at `moment`, that of another plan, to compare with that.
+        """
 
         def answer() -> dict[str, Any]:
-            asked = self._context(project_id, str(model.get("user_id") or ""), models.environment_id_of(model), model)
-            return plan.plan(self._store.library(lock), model, asked, self._natives, self._clouds(asked))
+            deadline = plan.Deadline(seconds)
+            asked = self._context(project_id, user_id, environment_id, model, deadline.check)
+            return plan.plan(
+                plan.Question(
+                    library=self._store.library(lock),
+                    model=model,
+                    action=action,
+                    context=asked,
+                    natives=self._natives,
+                    key=self._settings.plan_key(),
+                    base=self._clouds(asked),
+                    configurations=class_configs.in_folder(self._settings.class_configs),
+                    moment=moment,
+                    deadline=deadline,
+                )
+            )
 
         return _faults_named(answer)
 
@@ -126,7 +152,14 @@ class Endpoint:
 
         return _faults_named(answer)
 
-    def _context(self, project_id: str, user_id: str, environment_id: str, model: Mapping[str, Any]) -> effects.Context:
+    def _context(
+        self,
+        project_id: str,
+        user_id: str,
+        environment_id: str,
+        model: Mapping[str, Any],
+        check: Callable[[], None] | None = None,
+    ) -> effects.Context:
         return effects.Context(
             deployment_id=f"question-{uuid.uuid4().hex}",
             environment_id=environment_id,
@@ -136,6 +169,8 @@ class Endpoint:
             owner_user_id=model.get("user_id") or user_id,
             settings=self._settings.options,
             stack_tags=self._settings.stack_tags,
+            trust_id=(model.get("SystemData") or {}).get("TrustId"),
+            check=check,
         )
 
 
@@ -155,5 +190,7 @@ def _faults_named(answer: Callable[[], Any]) -> Any:
         raise fault("PackageError", str(error)) from error
     except dsl.DslError as error:
         raise fault("DslError", str(error)) from error
+    except plan.Unfinished as error:
+        raise fault("PlanUnfinished", str(error)) from error
     except packages.PackageMissing as error:
         raise fault("NoPackageFound", str(error)) from error

@@ -16,7 +16,7 @@ _ASSIGNED = re.compile(
 def masked(value: Any) -> Any:
     """A copy in which text under a key that names a secret is masked, at any depth."""
     if isinstance(value, dict):
-        return {key: MASK if _hides(key, content) else masked(content) for key, content in value.items()}
+        return {key: MASK if hides(key, content) else masked(content) for key, content in value.items()}
     if isinstance(value, list | tuple):
         return [masked(item) for item in value]
     return value
@@ -25,7 +25,7 @@ def masked(value: Any) -> Any:
 def found_in(value: Any) -> frozenset[str]:
     """All texts under keys that name a secret, at any depth: what `masked_text` shall hide wherever it turns up."""
     if isinstance(value, dict):
-        own = {content for key, content in value.items() if _hides(key, content)}
+        own = {content for key, content in value.items() if hides(key, content)}
         return frozenset(own).union(*(found_in(content) for content in value.values()))
     if isinstance(value, list | tuple):
         return frozenset().union(*(found_in(item) for item in value))
@@ -57,5 +57,6 @@ def hidden(value: Any, known: frozenset[str] = frozenset()) -> Any:
 SHORTEST = 4  # a shorter secret is too likely to be part of an ordinary word
 
 
-def _hides(key: object, content: object) -> bool:
+def hides(key: object, content: object) -> bool:
+    """Whether the content under this key is a secret."""
     return isinstance(key, str) and isinstance(content, str) and content != "" and _NAMES.search(key) is not None

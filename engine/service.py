@@ -8,6 +8,7 @@ service.stop()          # drains
 
 from __future__ import annotations
 
+import functools
 import gc
 import logging
 import signal
@@ -18,7 +19,7 @@ from typing import Any
 
 from oslo_config import cfg
 
-from catalog.db import base, content_stores, deployments
+from catalog.db import base, content_stores, deployments, plans
 from engine import check, config, deployment, notices, packages, rpc, system, worker
 
 LOG = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class EngineService:
             options={**config.readable(conf), **(options or {})},
             stack_tags=tuple(tag.strip() for tag in conf.heat.stack_tags.split(",") if tag.strip()),
             notices=conf.notifications.driver != notices.OFF,
+            plan_key=functools.cache(lambda: plans.key(database)),
         )
         self._crier = notices.Crier(conf, database)
         self._drain = settings.drain

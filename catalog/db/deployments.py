@@ -50,6 +50,7 @@ class Deployment(Base):
     action: orm.Mapped[dict[str, Any] | None] = orm.mapped_column(Json)
     model: orm.Mapped[dict[str, Any]] = orm.mapped_column(Json)
     lock: orm.Mapped[list[dict[str, Any]]] = orm.mapped_column(Json)
+    plan: orm.Mapped[dict[str, Any] | None] = orm.mapped_column(Json)
     state: orm.Mapped[str] = orm.mapped_column(sa.String(16), index=True, default=QUEUED)
     result: orm.Mapped[dict[str, Any] | None] = orm.mapped_column(Json)
     created: orm.Mapped[datetime.datetime] = orm.mapped_column(Timestamp, default=now)
@@ -97,12 +98,14 @@ def submit(
     model: Mapping[str, Any],
     lock: Sequence[Mapping[str, Any]],
     retry_of: str | None = None,
+    plan: Mapping[str, Any] | None = None,
 ) -> Deployment:
     """Queues a deployment with its first report, "Action <method> is scheduled" (spec/api-v1 §1.5).
 
     `action` is `{"object_id", "method", "args"}`, null for a delete; `lock` is `[{"fqn", "version", "package_id",
-    "digest"}]`. Wake the workers after the commit: `deployment_ready(deployment_id)` on the topic of `catalog.broker`.
-    Raises `ValueError` for an unknown kind, or an action that does not fit it.
+    "digest"}]`; `plan` is `{"hash", "moment"}` of the plan that a worker has to find unchanged. Wake the workers
+    after the commit: `deployment_ready(deployment_id)` on the topic of `catalog.broker`. Raises `ValueError` for an
+    unknown kind, or an action that does not fit it.
     """
     if kind not in KINDS:
         raise ValueError(f"kind of a deployment: expected one of {', '.join(KINDS)}, found {kind!r}")
@@ -118,6 +121,7 @@ def submit(
         action=None if action is None else dict(action),
         model=dict(model),
         lock=[dict(entry) for entry in lock],
+        plan=None if plan is None else dict(plan),
         state=QUEUED,
         created=now(),
         retry_of=retry_of,

@@ -28,7 +28,11 @@ class Effect:
 
 
 class System(Protocol):
-    """What a program can reach. `delivery` and `delivered` keep the order in which parallel effects ended."""
+    """What a program can reach. `delivery` and `delivered` keep the order in which parallel effects ended.
+
+    A system may have `checkpoint()`, asked now and then whether a program without effects may go on, and a true
+    `orderly`: parallel effects are then delivered in the order in which they were begun, however long each takes.
+    """
 
     @property
     def natives(self) -> Mapping[str, type]:

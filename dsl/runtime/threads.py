@@ -88,6 +88,8 @@ class Scheduler:
         self._ready: deque[LogicalThread] = deque()
         self._flying: dict[str, LogicalThread] = {}  # effects being carried out
         self._finished: dict[str, LogicalThread] = {}  # effects that ended and are not delivered
+        self._begun: dict[str, None] = {}  # effects that are not delivered, in the order in which they were begun
+        self._orderly = bool(getattr(system, "orderly", False))
         self._stuck: deque[LogicalThread] = deque()  # waiting for a method's lock
         self._alive: set[LogicalThread] = set()
         self._locks: dict[Hashable, _MethodLock] = {}
@@ -173,6 +175,7 @@ class Scheduler:
         with self._mutex:
             thread.key = effect.key
             self._flying[effect.key] = thread
+            self._begun[effect.key] = None
             self._leave(thread)
             self._pump()
         result: object = None
@@ -375,8 +378,9 @@ class Scheduler:
         try:
             wanted = self.system.delivery(self._deliveries + 1)
             if wanted is None:
-                wanted = next(iter(self._finished), None)
-            elif wanted not in self._finished:
+                # Whatever ended first, unless the host wants the same order each time, however long each takes.
+                wanted = next(iter(self._begun if self._orderly else self._finished), None)
+            if wanted is not None and wanted not in self._finished:
                 if wanted in self._flying:
                     return  # it will come
                 if self._flying:
@@ -385,6 +389,7 @@ class Scheduler:
             if wanted is None:
                 return
             thread = self._finished.pop(wanted)
+            self._begun.pop(wanted, None)
             self._deliveries += 1
             self.system.delivered(self._deliveries, wanted)
             self._run(thread)

@@ -110,13 +110,19 @@ class AmqpAgents:
 
         :raises engine.agents.broker.BrokerError: the broker does not let the agent in.
         """
-        agent_id = stored.agent_id_of(environment_id, project_id, instance_id)
-        password = hmac.new(self.secret, b"broker password of agent " + agent_id.encode(), hashlib.sha256).hexdigest()
+        access = self.access(environment_id, project_id, instance_id)
+        password = str(access["broker"]["password"])
         stored.register(self.database, environment_id, project_id, instance_id, password)
-        mailbox = self._mailbox(agent_id, environment_id, instance_id)
         if self.sweeps.due():
             self.forget_what_is_gone()
-        self.management.admit(mailbox, password)
+        self.management.admit(self._mailbox(str(access["agent_id"]), environment_id, instance_id), password)
+        return access
+
+    def access(self, environment_id: str, project_id: str, instance_id: str) -> dict[str, Any]:
+        """What `register` would answer; the broker is told nothing."""
+        agent_id = stored.agent_id_of(environment_id, project_id, instance_id)
+        password = hmac.new(self.secret, b"broker password of agent " + agent_id.encode(), hashlib.sha256).hexdigest()
+        mailbox = self._mailbox(agent_id, environment_id, instance_id)
         return {
             "protocol": "amqp",
             "agent_id": agent_id,

@@ -41,9 +41,14 @@ class HttpAgents:
 
         Opens the agent's enrolment for a day, so that a server that was replaced can enrol too.
         """
+        access = self.access(environment_id, project_id, instance_id)
+        stored.register(self.database, environment_id, project_id, instance_id, str(access["token"]))
+        return access
+
+    def access(self, environment_id: str, project_id: str, instance_id: str) -> dict[str, Any]:
+        """What `register` would answer; registers nothing."""
         agent_id = stored.agent_id_of(environment_id, project_id, instance_id)
         token = hmac.new(self.secret, b"boot token of agent " + agent_id.encode(), hashlib.sha256).hexdigest()
-        stored.register(self.database, environment_id, project_id, instance_id, token)
         return {**self.settings, "agent_id": agent_id, "url": self.url, "token": token}
 
     def agent_id(self, environment_id: str, project_id: str, instance_id: str) -> str:

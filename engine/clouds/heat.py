@@ -116,6 +116,24 @@ class HeatOrchestration:
             return {}
         return {name: value for name, value in found.parameters.items() if not name.startswith("OS::")}
 
+    def files(self, stack: ports.Stack) -> dict[str, str]:
+        """The files of the last push."""
+        return dict(self._kept(stack, "files"))
+
+    def environment(self, stack: ports.Stack) -> dict[str, Any]:
+        """The environment of the last push, with what Heat has added to it."""
+        return dict(self._kept(stack, "environment"))
+
+    def _kept(self, stack: ports.Stack, what: str) -> dict[str, Any]:
+        heat = self._heat(stack)
+        found = self._look(heat, stack)
+        if found is None:
+            return {}
+        try:
+            return self._patiently(stack, lambda: getattr(heat.stacks, what)(found.id)) or {}
+        except exc.HTTPNotFound:  # deleted in this moment
+            return {}
+
     def outputs(self, stack: ports.Stack) -> dict[str, Any]:
         """`{output name: value}` once nobody works on the stack, {} when there is none."""
         found = self._idle(self._heat(stack), stack)

@@ -2,38 +2,26 @@
 
 Over a real cloud (`base`) it reads what is there already, so that a change shows as a change. Its answers are plausible
 and always the same: addresses from documentation ranges, ids derived from names, empty script output. They are
-*assumed*, and a plan says so where a program went on from them.
+*assumed*, and a plan says so where a program went on from them. How steps are told is the business of `engine.steps`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from engine import secrets
-from engine.clouds import assumptions, ports, services
+import dsl
+from engine import steps
+from engine.clouds import assumptions, changes, executions, ports, services
+
+MOST_STEPS = 20_000  # of one plan: as many effects as a deployment may have
 
 
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """One thing a deployment would do. `kind` is `create`, `update`, `delete`, `execute` or `report`."""
-
-    kind: str
-    target: str
-    type: str
-    summary: str
-    details: dict[str, Any] = field(default_factory=dict)
-
-    def shown(self) -> dict[str, Any]:
-        return {
-            "kind": self.kind,
-            "target": self.target,
-            "type": self.type,
-            "summary": self.summary,
-            "details": self.details,
-        }
+class TooManySteps(dsl.Interrupted):
+    """A package does more than any deployment may."""
 
 
 class Recording:
@@ -42,29 +30,42 @@ class Recording:
     def __init__(
         self, base: services.Cloud | None = None, server_name: Callable[[str], str | None] = lambda _id: None
     ) -> None:
-        self.steps: list[Step] = []
+        self.steps: list[steps.Step] = []
+        self.secrets: set[str] = set()  # texts that came to light on the way and are not to be shown
         self._base = base
         self._server_name = server_name
-        self._templates: dict[str, dict[str, Any] | None] = {}
-        self._parameters: dict[str, dict[str, Any]] = {}
+        self._stacks: dict[tuple[str, str], changes.Pushed | None] = {}  # by region and name: as they would be
         self._routers: dict[str, list[dict[str, Any]]] = {}  # by region: those the deployment would have made
         self._mutex = threading.Lock()
+        self._place = threading.local()
 
     def cloud(self) -> services.Cloud:
-        """This recording as a deployment's cloud; what can only be read is read from the base."""
+        """This recording as a deployment's cloud, with the services of the base; what only reads goes to the base."""
         base = self._base
         return services.Cloud(
             orchestration=self,
             agents=self,
-            network=self,
+            network=self if base is None or base.network is not None else None,
             metadata_definitions=None if base is None else base.metadata_definitions,
             identity=None if base is None else base.identity,
+            workflow=RecordedWorkflow(self) if base is None or base.workflow is not None else None,
             secrets=None if base is None else base.secrets,
         )
 
-    def record(self, step: Step) -> None:
+    def record(self, step: steps.Step) -> None:
         with self._mutex:
-            self.steps.append(step)
+            if len(self.steps) >= MOST_STEPS:
+                raise TooManySteps(f"more than {MOST_STEPS:,} steps")
+            self.steps.append(dataclasses.replace(step, effect=getattr(self._place, "effect", "")))
+
+    @contextlib.contextmanager
+    def during(self, effect: str) -> Iterator[None]:
+        """What this thread records meanwhile belongs to the effect of this key."""
+        self._place.effect = effect
+        try:
+            yield
+        finally:
+            self._place.effect = ""
 
     # --- Orchestration ---
 
@@ -76,57 +77,80 @@ class Recording:
         environment: dict[str, Any] | str | None,
         parameters: dict[str, Any],
     ) -> dict[str, Any]:
-        before = self.current(stack)
-        for step in changes(stack.name, before or {}, template):
+        wanted = changes.Pushed(
+            template=template, parameters=parameters, files=files or {}, environment=environment or {}
+        )
+        before = self._known(stack)
+        self._note(before, wanted)
+        for step in changes.of_push(stack.name, before, wanted):
             self.record(step)
         with self._mutex:
-            self._templates[stack.name] = template
-            self._parameters[stack.name] = parameters
+            self._stacks[_key(stack)] = wanted
         return self.outputs(stack)
 
     def current(self, stack: ports.Stack) -> dict[str, Any] | None:
-        with self._mutex:
-            if stack.name in self._templates:
-                return self._templates[stack.name]
-        return None if self._base is None else self._base.orchestration.current(stack)
+        known = self._known(stack)
+        return None if known is None else dict(known.template)
 
     def parameters(self, stack: ports.Stack) -> dict[str, Any]:
-        return self._parameters.get(stack.name, {})
+        known = self._known(stack)
+        return {} if known is None else dict(known.parameters)
 
     def outputs(self, stack: ports.Stack) -> dict[str, Any]:
-        template = self.current(stack) or {}
+        known = self._known(stack) or changes.Pushed(template={})
         real = {} if self._base is None else self._base.orchestration.outputs(stack)
-        assumed = assumptions.Assumptions(stack.name, template, self._parameters.get(stack.name, {}))
+        assumed = assumptions.Assumptions(stack.name, known.template, known.parameters)
         return {
             name: real[name] if real.get(name) is not None else assumed.value(output.get("value"))
-            for name, output in assumptions.section(template, "outputs").items()
+            for name, output in assumptions.section(known.template, "outputs").items()
         }
 
     def delete(self, stack: ports.Stack) -> None:
-        before = self.current(stack)
+        before = self._known(stack)
         if before is None:
             return
-        for step in changes(stack.name, before, {}):
+        self._note(before)
+        for step in changes.of_deletion(stack.name, before):
             self.record(step)
-        self.record(
-            Step(kind="delete", target=stack.name, type="OS::Heat::Stack", summary=f"Delete the stack {stack.name}")
-        )
         with self._mutex:
-            self._templates[stack.name] = None
+            self._stacks[_key(stack)] = None
+
+    def _known(self, stack: ports.Stack) -> changes.Pushed | None:
+        """The stack as it would be now: as the deployment would have left it, else as it is."""
+        with self._mutex:
+            if _key(stack) in self._stacks:
+                return self._stacks[_key(stack)]
+        if self._base is None:
+            return None
+        there = self._base.orchestration
+        template = there.current(stack)
+        if template is None:
+            return None
+        return changes.Pushed(
+            template=template,
+            parameters=there.parameters(stack) if isinstance(there, services.KeepsParameters) else {},
+            files=there.files(stack) if isinstance(there, services.KeepsFiles) else None,
+            environment=there.environment(stack) if isinstance(there, services.KeepsFiles) else None,
+        )
+
+    def _note(self, *stacks: changes.Pushed | None) -> None:
+        for each in stacks:
+            if each is not None:
+                self.secrets.update(each.secrets())
 
     def resources(self, stack: ports.Stack) -> ports.Holdings | None:
         with self._mutex:
-            recorded = stack.name in self._templates
-            template = self._templates.get(stack.name)
+            recorded = _key(stack) in self._stacks
+            known = self._stacks.get(_key(stack))
         if not recorded:
             return None if self._base is None else self._base.orchestration.resources(stack)
-        if template is None:
+        if known is None:
             return None
         return ports.Holdings(
             id=assumptions.stable_id(stack.name),
             resources=[
                 ports.Held(id=assumptions.stable_id(stack.name, name), name=name, type=str(resource.get("type")))
-                for name, resource in assumptions.section(template, "resources").items()
+                for name, resource in assumptions.section(known.template, "resources").items()
             ],
         )
 
@@ -136,8 +160,12 @@ class Recording:
     # --- Agents ---
 
     def register(self, environment_id: str, project_id: str, instance_id: str) -> dict[str, Any]:
-        if self._base is not None:  # registration only makes known: boot data stay the same as in the deployment
-            return self._base.agents.register(environment_id, project_id, instance_id)
+        """What the boot data would say. Nobody is let in by a plan."""
+        return self.access(environment_id, project_id, instance_id)
+
+    def access(self, environment_id: str, project_id: str, instance_id: str) -> dict[str, Any]:
+        if self._base is not None:
+            return self._base.agents.access(environment_id, project_id, instance_id)
         agent_id = self.agent_id(environment_id, project_id, instance_id)
         return {"agent_id": agent_id, "url": "http://chandlery.example", "token": "recorded"}
 
@@ -152,7 +180,7 @@ class Recording:
         timeout: float,
         check: Callable[[], None] | None = None,
     ) -> dict[str, Any]:
-        self.send(agent_id, plan_id, plan, timeout)
+        self.record(executions.of_plan(self._server_name(agent_id) or agent_id, plan, timeout))
         if not str(plan.get("FormatVersion", "1.")).startswith("2."):
             return {"IsException": False, "Result": [{"IsException": False, "Result": [""]}]}
         return {
@@ -166,7 +194,7 @@ class Recording:
         }
 
     def send(self, agent_id: str, plan_id: str, plan: dict[str, Any], timeout: float | None = None) -> None:
-        self.record(execution(self._server_name(agent_id) or agent_id, plan))
+        self.record(executions.of_plan(self._server_name(agent_id) or agent_id, plan, timeout, waits=False))
 
     def forget(self, environment_id: str) -> None:
         """Nothing was let in."""
@@ -184,110 +212,40 @@ class Recording:
         for router in self.list(region, "routers"):
             if router["name"] == name:
                 return router
-        self.record(Step(kind="create", target=name, type="OS::Neutron::Router", summary=f"Create the router {name}"))
         gateway = {"network_id": external_network_id}
+        self.record(
+            steps.Step(
+                kind="create",
+                target=name,
+                type="OS::Neutron::Router",
+                summary=f"Create the router {name}",
+                details={"properties": {"name": name, "external_gateway_info": gateway}, "region": region},
+            )
+        )
         made = {"id": assumptions.stable_id("router", name), "name": name, "external_gateway_info": gateway}
         self._routers.setdefault(region, []).append(made)
         return made
 
 
-def changes(stack: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Step]:
-    """The resources that come, change and go between two templates, in the order in which Heat would have to do it."""
-    old, new = assumptions.section(before, "resources"), assumptions.section(after, "resources")
-    for name in _in_order(new):
-        if name not in old:
-            yield _change("create", stack, name, new[name])
-        elif changed := _changed(old[name], new[name]):
-            yield _change("update", stack, name, new[name], changed)
-    for name in reversed(_in_order(old)):
-        if name not in new:
-            yield _change("delete", stack, name, old[name])
+class RecordedWorkflow:
+    """The Workflow of a recording, whose `run` is another one than that of agents."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+
+    def upload(self, region: str, definition: str) -> None:
+        self._recording.record(executions.of_definition(region, definition))
+
+    def run(
+        self, region: str, name: str, inputs: Mapping[str, Any], params: Mapping[str, Any], timeout: float
+    ) -> dict[str, Any] | str:
+        self._recording.record(executions.of_workflow(region, name, inputs, params, timeout))
+        return {} if timeout > 0 else assumptions.stable_id("workflow", region, name)
 
 
-def _change(kind: str, stack: str, name: str, resource: Mapping[str, Any], changed: Sequence[str] = ()) -> Step:
-    type_name = str(resource.get("type"))
-    properties = resource.get("properties")
-    called = properties.get("name") if isinstance(properties, dict) else None
-    shown = called if isinstance(called, str) and called else name
-    summary = f"{kind.capitalize()} the {_WORDS.get(type_name, type_name)} {shown}"
-    details: dict[str, Any] = {"stack": stack}
-    if changed:
-        summary += f": {', '.join(changed)}"
-        details["changed"] = list(changed)
-    return Step(kind=kind, target=name, type=type_name, summary=summary, details=details)
+def _key(stack: ports.Stack) -> tuple[str, str]:
+    return (stack.region_name or "", stack.name)
 
-
-def execution(server: str, plan: Mapping[str, Any]) -> Step:
-    """An agent's plan as a step: its scripts and, with secrets masked, its parameters."""
-    scripts = plan.get("Scripts") or {}
-    entries = [str(script.get("EntryPoint")) for script in scripts.values()] if isinstance(scripts, dict) else []
-    files = plan.get("Files") or {}
-    names = [str(files[entry]["Name"]) if entry in files and "Name" in files[entry] else entry for entry in entries]
-    title = str(plan.get("Name") or ", ".join(names) or "plan")
-    parameters = plan.get("Parameters") or {}
-    return Step(
-        kind="execute",
-        target=server,
-        type="script",
-        summary=f"{title} on {server}" + (f" ({', '.join(names)})" if names else ""),
-        details={"plan": title, "scripts": names, "parameters": secrets.hidden(parameters)},
-    )
-
-
-def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    if old.get("type") != new.get("type"):
-        return ["type"]
-    before, after = old.get("properties") or {}, new.get("properties") or {}
-    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
-    rest = {*old, *new} - {"properties"}
-    return names + sorted(name for name in rest if old.get(name) != new.get(name))
-
-
-def _in_order(resources: Mapping[str, Any]) -> list[str]:
-    """Names with what a resource refers to before it; loops, which Heat will refuse, in the order they are written."""
-    ordered: dict[str, None] = {}
-
-    def visit(name: str, above: frozenset[str]) -> None:
-        if name in ordered or name in above or name not in resources:
-            return
-        for other in _references(resources[name]):
-            visit(other, above | {name})
-        ordered[name] = None
-
-    for name in resources:
-        visit(name, frozenset())
-    return list(ordered)
-
-
-def _references(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        for key, value in node.items():
-            if key in ("get_resource", "depends_on") and isinstance(value, str):
-                yield value
-            elif key in ("get_attr", "depends_on") and isinstance(value, list):
-                yield from (str(item) for item in (value[:1] if key == "get_attr" else value))
-            else:
-                yield from _references(value)
-    elif isinstance(node, list):
-        for item in node:
-            yield from _references(item)
-
-
-_WORDS = {  # how people call what they pay for
-    "OS::Nova::Server": "server",
-    "OS::Nova::KeyPair": "key pair",
-    "OS::Nova::ServerGroup": "server group",
-    "OS::Cinder::Volume": "volume",
-    "OS::Cinder::VolumeAttachment": "volume attachment",
-    "OS::Neutron::Net": "network",
-    "OS::Neutron::Subnet": "subnet",
-    "OS::Neutron::Port": "port",
-    "OS::Neutron::Router": "router",
-    "OS::Neutron::RouterInterface": "router interface",
-    "OS::Neutron::FloatingIP": "floating address",
-    "OS::Neutron::FloatingIPAssociation": "association of the floating address",
-    "OS::Neutron::SecurityGroup": "security group",
-}
 
 _NETWORK: Mapping[str, list[dict[str, Any]]] = {  # what a cloud nobody has asked is assumed to offer
     "networks": [{"id": "ext-net", "name": "ext-net", "router:external": True, "subnets": []}],

@@ -18,6 +18,9 @@ class Agents(Protocol):
     def register(self, environment_id: str, project_id: str, instance_id: str) -> dict[str, Any]:
         """What a server's boot data must say: `{"agent_id", "url", "token", ...}`; the same answer each time."""
 
+    def access(self, environment_id: str, project_id: str, instance_id: str) -> dict[str, Any]:
+        """What `register` would answer. Nobody is let in: plans ask."""
+
     def agent_id(self, environment_id: str, project_id: str, instance_id: str) -> str:
         """The id that `register` gives, without registering."""
 
@@ -87,6 +90,15 @@ class KeepsParameters(Protocol):
     """An Orchestration that remembers the parameters of the last push."""
 
     def parameters(self, stack: ports.Stack) -> dict[str, Any]: ...
+
+
+@runtime_checkable
+class KeepsFiles(Protocol):
+    """An Orchestration that remembers the files and the environment of the last push: plans compare them."""
+
+    def files(self, stack: ports.Stack) -> dict[str, str]: ...
+
+    def environment(self, stack: ports.Stack) -> dict[str, Any] | str: ...
 
 
 @dataclass(frozen=True, kw_only=True)

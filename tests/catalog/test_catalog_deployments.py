@@ -420,12 +420,6 @@ def test_a_check_gives_the_engines_problems_and_its_own(
     cloud.stranger("POST", f"{path}/check", status=403)
 
 
-def test_a_plan_is_the_engines(cloud: Cloud, deployed: tuple[str, str], engine: ScriptedEngine) -> None:
-    step = {"kind": "create", "target": "vm-a1", "type": "OS::Nova::Server", "summary": "server a1", "details": {}}
-    engine.answer = {"steps": [step], "hash": "h"}
-    assert cloud.member.json("POST", f"/v1/environments/{deployed[0]}/plan", {}) == engine.answer
-
-
 def test_schemas_are_the_engines(cloud: Cloud, deployed: tuple[str, str], engine: ScriptedEngine) -> None:
     engine.answer = {"": {"type": "object"}}
     assert cloud.member.json("GET", "/v1/schemas/org.example.App/one,two?packageName=org.example.App") == engine.answer

@@ -151,7 +151,7 @@ WITH_SESSION = ("services", "services/{path}", "model/")  # what is written in a
 MESSAGING = {"exchange": "personas"}
 
 # What the engine says to a question, by the last part of the route's path.
-ANSWERS: dict[str, Any] = {"check": [], "plan": {"steps": [], "hash": "none"}}
+ANSWERS: dict[str, Any] = {"check": [], "plan": {"steps": [], "hash": "0" * 64, "moment": 1.0}}
 
 World = dict[str, str]  # what the names in paths stand for
 

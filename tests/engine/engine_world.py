@@ -81,6 +81,8 @@ class MemoryCloud:
         agent_id = self.agent_id(environment_id, project_id, instance_id)
         return {"agent_id": agent_id, "url": "http://chandlery.example", "token": "token"}
 
+    access = register
+
     def agent_id(self, environment_id, project_id, instance_id):
         return f"agent-{instance_id}"
 
@@ -150,6 +152,7 @@ def submit(
     args: dict | None = None,
     kind: str = "deploy",
     change: Callable[[dict], dict] | None = None,
+    plan: Mapping[str, Any] | None = None,
 ) -> str:
     """Opens a session, changes its model, and submits its deployment as the API does; the deployment's id."""
     with database.transaction() as session:
@@ -171,6 +174,7 @@ def submit(
             action=None if kind == "delete" else action,
             model=opened.model,
             lock=lock or [],
+            plan=plan,
         ).id
 
 

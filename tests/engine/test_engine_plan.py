@@ -12,7 +12,7 @@ from engine import effects, plan
 from engine.worker import Worker, WorkerSettings
 
 
-def planned(model, cloud=None, environment_id="the-harbour"):
+def planned(model, cloud=None, environment_id="the-harbour", key=b"key", action=None):
     context = effects.Context(
         deployment_id="plan",
         environment_id=environment_id,
@@ -22,7 +22,18 @@ def planned(model, cloud=None, environment_id="the-harbour"):
         owner_user_id="u",
     )
     library = dsl.Library([opened(CORE), opened(HERE / "harbour")])
-    return plan.plan(library, model, context, natives(), cloud and cloud.cloud())
+    return plan.plan(
+        plan.Question(
+            library=library,
+            model=model,
+            action=None if model.get("Objects") is None else action or plan.deploying(environment_id),
+            context=context,
+            natives=natives(),
+            key=key,
+            base=cloud and cloud.cloud(),
+            moment=1_700_000_000.0,
+        )
+    )
 
 
 def composed(*ships):
@@ -47,9 +58,15 @@ def deployed(database, cloud, *ships):
 
 def test_a_first_deployment_reports_creates_and_executes():
     answer = planned(composed(*fleet("anna")))
-    assert told(answer) == [("report", "anna"), ("create", "hull"), ("execute", "anna"), ("report", "anna")]
-    assert answer["steps"][1]["details"]["stack"] == "ship-anna"
-    assert answer["steps"][2]["summary"] == "Unload 1 on anna"
+    assert told(answer) == [
+        ("report", "anna"),
+        ("create", "ship-anna"),
+        ("create", "hull"),
+        ("execute", "anna"),
+        ("report", "anna"),
+    ]
+    assert answer["steps"][2]["details"] == {"stack": "ship-anna", "properties": {"cargo": 1}}
+    assert answer["steps"][3]["summary"] == "Unload 1 on anna"
 
 
 def test_what_is_deployed_already_shows_as_a_change_and_the_cloud_is_left_alone(database):

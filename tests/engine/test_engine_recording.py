@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from engine_world import MemoryCloud
 
+from engine import steps
 from engine.clouds import assumptions, ports, recording
 
 STACK = ports.Stack(name="harbour")
@@ -27,8 +28,13 @@ def told(steps):
 def test_resources_come_in_the_order_they_need_each_other():
     recorded = recording.Recording()
     recorded.push(STACK, template(server=SERVER, port=PORT, net=NET), {}, None, {})
-    assert told(recorded.steps) == [("create", "net"), ("create", "port"), ("create", "server")]
-    assert recorded.steps[2].summary == "Create the server server"
+    assert told(recorded.steps) == [
+        ("create", "harbour"),
+        ("create", "net"),
+        ("create", "port"),
+        ("create", "server"),
+    ]
+    assert recorded.steps[3].summary == "Create the server server"
 
 
 def test_only_what_differs_from_the_last_push_is_a_step():
@@ -60,7 +66,7 @@ def test_resources_in_a_circle_do_not_keep_the_recording_busy():
     two = {"type": "T", "depends_on": ["one"]}
     recorded = recording.Recording()
     recorded.push(STACK, template(one=one, two=two), {}, None, {})
-    assert len(recorded.steps) == 2
+    assert len(recorded.steps) == 3
 
 
 @pytest.mark.parametrize(
@@ -125,8 +131,11 @@ def test_an_execution_shows_scripts_and_hides_secrets():
     answer = recorded.run("ship-id", "p1", plan, 60)
     (step,) = recorded.steps
     assert (step.kind, step.target, step.summary) == ("execute", "ship", "Moor on ship (moor.sh)")
-    assert "s3cret!" not in str(step.shown())
-    assert step.details["parameters"]["berth"] == 4
+    told = steps.Teller(b"key").told(step)
+    assert "s3cret!" not in str(told)
+    assert told["details"]["parameters"]["berth"] == 4
+    assert told["details"]["scripts"] == [{"name": "moor", "type": "Application", "entry_point": "moor.sh"}]
+    assert told["details"]["timeout"] == 60
     assert answer["ErrorCode"] == 0
 
 

@@ -4,37 +4,60 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy import orm
+
 from catalog import dependencies, model
 from catalog.api import errors
 from catalog.api.request import Request, check_text
-from catalog.api.v1 import access, submission
+from catalog.api.v1 import access, plans, submission
 from catalog.db import environments, sessions
 from catalog.db.deployments import FINISHED, Deployment
+from catalog.db.environments import Environment
 from dsl.packages import VersionSpec
 
 
 def execute(request: Request) -> Any:
-    """POST /environments/E/actions/A with the arguments as body: `{"task_id": <deployment>}`."""
-    arguments = request.json_object()
-    action_id = request.values["action"]
+    """POST /environments/E/actions/A with the arguments as body: `{"task_id": <deployment>}`.
+
+    With `?plan=<hash>` only if that plan of the action still holds.
+    """
+    wanted = plans.wanted_in_query(request)
+    held: dict[str, Any] | None = None
+    compared = 0
+    if wanted is not None:
+        with request.database.transaction() as session:
+            environment, action = _callable(request, session)
+            content = submission.with_environment_id(environment.model, environment.id)
+            lock = submission.resolved(session, environment.project_id, content, environment.id)
+            compared = environment.generation
+        held = plans.held(request, wanted, content, lock, action)
     with request.database.transaction() as session:
-        environment = access.environment_of(request, session)
-        request.authorize("execute_action", environment_id=environment.id)
-        environments.lock(session, environment.id)
-        access.idle(session, environment)
-        found = model.find_action(environment.model.get("Objects"), action_id)
-        if found is None:
-            raise errors.NotFound(f"Action {action_id} is not found: actions exist once an environment is deployed")
-        object_id, entry = found
-        if not entry.get("enabled", False):
-            raise errors.BadRequest(f"Action {action_id} is disabled")
-        name = str(entry.get("name") or "")
-        method = name if action_id == f"{object_id}_{name}" else action_id.rpartition(f"{object_id}_")[2]
+        environment, action = _callable(request, session)
+        if held is not None and environment.generation != compared:
+            raise errors.Conflict(f"Environment {environment.id} was changed while the plan was compared.")
         opened = sessions.open_for(session, environment, request.caller.user_id)
-        action = {"object_id": object_id, "method": method, "args": arguments}
-        task_id = submission.submit_action(request, session, environment, opened, action)
+        task_id = submission.submit_action(request, session, environment, opened, action, held)
     request.services.engine.wake(task_id)
     return {"task_id": task_id}
+
+
+def _callable(request: Request, session: orm.Session) -> tuple[Environment, dict[str, Any]]:
+    """The environment of the path, locked, and the action with the body as arguments, if it may be called now."""
+    arguments = request.json_object()
+    action_id = request.values["action"]
+    environment = access.environment_of(request, session)
+    request.authorize("execute_action", environment_id=environment.id)
+    environments.lock(session, environment.id)
+    access.idle(session, environment)
+    found = model.find_action(environment.model.get("Objects"), action_id)
+    if found is None:
+        raise errors.NotFound(f"Action {action_id} is not found: actions exist once an environment is deployed")
+    object_id, entry = found
+    if not entry.get("enabled", False):
+        raise errors.BadRequest(f"Action {action_id} is disabled")
+    name = str(entry.get("name") or "")
+    method = name if action_id == f"{object_id}_{name}" else action_id.rpartition(f"{object_id}_")[2]
+    return environment, {"object_id": object_id, "method": method, "args": arguments}
 
 
 def result(request: Request) -> Any:

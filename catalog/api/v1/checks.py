@@ -1,4 +1,4 @@
-"""What a deployment would say and do, before it is one: check and plan (docs/architecture.md, "Additions")."""
+"""What a deployment would say, before it is one (docs/architecture.md, "Additions"). What it would do: `plans`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from catalog.db import deployments, session_locks, sessions
 
 def check(request: Request) -> Any:
     """POST /environments/E/check: `{"problems": [...]}`, empty when the session can be deployed."""
-    content, project_id, session_id = _content(request)
+    content, project_id, session_id = content_of(request)
     try:
         lock = _lock(request, content, project_id)
-        _keep(request, session_id, content, lock)
+        keep(request, session_id, content, lock)
     except dependencies.Unresolvable as failure:
         problem = {
             "object_id": None,
@@ -31,16 +31,7 @@ def check(request: Request) -> Any:
     return {"problems": request.services.engine.check(content, lock, project_id)}
 
 
-def plan(request: Request) -> Any:
-    """POST /environments/E/plan: the steps of a deployment in order, and their hash."""
-    content, project_id, session_id = _content(request)
-    with request.database.reading() as session:
-        lock = submission.resolved(session, project_id, content, request.values["environment"])
-    _keep(request, session_id, content, lock)
-    return request.services.engine.plan(content, lock, project_id)
-
-
-def _content(request: Request) -> tuple[dict[str, Any], str, str | None]:
+def content_of(request: Request) -> tuple[dict[str, Any], str, str | None]:
     """The model, its project, and the session it is edited in, if it is."""
     with request.database.reading() as session:
         seen = access.view(request, session)
@@ -49,7 +40,7 @@ def _content(request: Request) -> tuple[dict[str, Any], str, str | None]:
         return content, seen.environment.project_id, seen.session.id if seen.session else None
 
 
-def _keep(request: Request, session_id: str | None, content: dict[str, Any], lock: dependencies.Lock) -> None:
+def keep(request: Request, session_id: str | None, content: dict[str, Any], lock: dependencies.Lock) -> None:
     """What is told here is what a deployment of the session will use."""
     if session_id is not None:
         with request.database.transaction() as session:

@@ -14,7 +14,7 @@ from catalog import model, topology
 from catalog.api import errors
 from catalog.api.request import Request, check_name, check_text
 from catalog.api.timestamps import timestamp
-from catalog.api.v1 import access, submission
+from catalog.api.v1 import access, plans, submission
 from catalog.db import environments, sessions, statuses
 from catalog.db.environments import Environment
 
@@ -110,12 +110,27 @@ def update(request: Request) -> Any:
 
 
 def delete(request: Request) -> Any:
-    """DELETE /environments/E: by the engine if it has ever deployed it, at once otherwise or with `abandon`."""
+    """DELETE /environments/E: by the engine if it has ever deployed it, at once otherwise or with `abandon`.
+
+    With `?plan=<hash>` only if that plan of the deletion still holds.
+    """
     environment_id = request.values["environment"]
     request.authorize("delete_environment", environment_id=environment_id)
+    wanted = plans.wanted_in_query(request)
+    held: dict[str, Any] | None = None
+    compared = 0
+    if wanted is not None:
+        with request.database.reading() as session:
+            environment = access.environment_of(request, session)
+            content = {**submission.with_environment_id(environment.model, environment.id), "Objects": None}
+            lock = submission.resolved(session, environment.project_id, content, environment.id)
+            compared = environment.generation
+        held = plans.held(request, wanted, content, lock, None)
     with request.database.transaction() as session:
         environment = access.environment_of(request, session)
         environments.lock(session, environment.id)
+        if held is not None and environment.generation != compared:
+            raise errors.Conflict(f"Environment {environment.id} was changed while the plan was compared.")
         if request.flag("abandon"):
             session.delete(environment)
             return None
@@ -126,7 +141,7 @@ def delete(request: Request) -> Any:
         opened = sessions.open_for(session, environment, request.caller.user_id)
         opened.model = {**opened.model, "Objects": None}
         session.flush()
-        deployment_id = submission.submit_deletion(request, session, environment, opened)
+        deployment_id = submission.submit_deletion(request, session, environment, opened, held)
     request.services.engine.wake(deployment_id)
     return None
 

@@ -9,8 +9,9 @@ from sqlalchemy import orm
 from catalog.api import errors
 from catalog.api.request import Request
 from catalog.api.timestamps import timestamp
-from catalog.api.v1 import access, submission
+from catalog.api.v1 import access, plans, submission
 from catalog.db import environments, sessions
+from catalog.db.environments import Environment
 from catalog.db.sessions import Session
 
 
@@ -45,19 +46,36 @@ def delete(request: Request) -> Any:
 
 
 def deploy(request: Request) -> Any:
-    """POST /environments/E/sessions/S/deploy."""
+    """POST /environments/E/sessions/S/deploy, perhaps with `{"plan": <hash>}`: only if that plan still holds."""
+    wanted = plans.wanted_in_body(request)
+    held: dict[str, Any] | None = None
+    compared = 0
+    if wanted is not None:
+        with request.database.transaction() as session:
+            row, environment = _deployable(request, session)
+            content = submission.with_environment_id(row.model, environment.id)
+            lock = submission.locked(session, environment, row.id, content)
+            compared = row.generation
+        held = plans.held(request, wanted, content, lock, plans.deploying(environment.id))
     with request.database.transaction() as session:
-        row = access.session_of(request, session, request.values["session"])
-        access.same_environment(row, request.values["environment"])
-        environment = access.environment_of(request, session)
-        request.authorize("change_session", environment_id=environment.id)
-        access.valid(request, session, row, environment)
-        if row.state != sessions.OPENED:
-            raise errors.Forbidden(f"Session {row.id} is {row.state}: expected one that is opened. Open a new session.")
-        access.check_generation(request, row)
-        deployment_id = submission.submit_deploy(request, session, environment, row)
+        row, environment = _deployable(request, session)
+        if held is not None and row.generation != compared:
+            raise errors.Conflict(f"Session {row.id} was changed while its plan was compared. Make a new plan.")
+        deployment_id = submission.submit_deploy(request, session, environment, row, held)
     request.services.engine.wake(deployment_id)
     return None
+
+
+def _deployable(request: Request, session: orm.Session) -> tuple[Session, Environment]:
+    row = access.session_of(request, session, request.values["session"])
+    access.same_environment(row, request.values["environment"])
+    environment = access.environment_of(request, session)
+    request.authorize("change_session", environment_id=environment.id)
+    access.valid(request, session, row, environment)
+    if row.state != sessions.OPENED:
+        raise errors.Forbidden(f"Session {row.id} is {row.state}: expected one that is opened. Open a new session.")
+    access.check_generation(request, row)
+    return row, environment
 
 
 def shown(row: Session) -> dict[str, Any]:

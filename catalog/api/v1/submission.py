@@ -20,22 +20,34 @@ from catalog.db.environments import Environment
 from catalog.db.sessions import Session
 
 
-def submit_deploy(request: Request, session: orm.Session, environment: Environment, row: Session) -> str:
-    """Starts the deployment of a session; the deployment's id. Raises `errors.BadRequest`, `errors.Forbidden`."""
+def submit_deploy(
+    request: Request, session: orm.Session, environment: Environment, row: Session, plan: dict[str, Any] | None = None
+) -> str:
+    """Starts the deployment of a session; the deployment's id. Raises `errors.BadRequest`, `errors.Forbidden`.
+
+    `plan` is `{"hash", "moment"}` of the plan that it is held to.
+    """
     action = {"object_id": environment.id, "method": "deploy", "args": {}}
-    return _submit(request, session, environment, row, kind="deploy", action=action, state=sessions.DEPLOYING)
+    return _submit(request, session, environment, row, kind="deploy", action=action, plan=plan)
 
 
 def submit_action(
-    request: Request, session: orm.Session, environment: Environment, row: Session, action: dict[str, Any]
+    request: Request,
+    session: orm.Session,
+    environment: Environment,
+    row: Session,
+    action: dict[str, Any],
+    plan: dict[str, Any] | None = None,
 ) -> str:
     """Starts an action `{"object_id", "method", "args"}`; the deployment's id. Raises as `submit_deploy`."""
-    return _submit(request, session, environment, row, kind="action", action=action, state=sessions.DEPLOYING)
+    return _submit(request, session, environment, row, kind="action", action=action, plan=plan)
 
 
-def submit_deletion(request: Request, session: orm.Session, environment: Environment, row: Session) -> str:
+def submit_deletion(
+    request: Request, session: orm.Session, environment: Environment, row: Session, plan: dict[str, Any] | None = None
+) -> str:
     """Starts the deletion of everything the environment has; the deployment's id. Raises as `submit_deploy`."""
-    return _submit(request, session, environment, row, kind="delete", action=None, state=sessions.DELETING)
+    return _submit(request, session, environment, row, kind="delete", action=None, plan=plan)
 
 
 def submit_retry(
@@ -108,8 +120,9 @@ def _submit(
     *,
     kind: str,
     action: dict[str, Any] | None,
-    state: str,
+    plan: dict[str, Any] | None,
 ) -> str:
+    state = sessions.DELETING if kind == "delete" else sessions.DEPLOYING
     content = with_environment_id(row.model, environment.id)
     lock = locked(session, environment, row.id, content)
     environments.lock(session, environment.id)
@@ -129,6 +142,7 @@ def _submit(
         action=action,
         model=content,
         lock=lock,
+        plan=plan,
     )
     return deployment.id
 

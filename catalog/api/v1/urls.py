@@ -20,6 +20,7 @@ from catalog.api.v1 import (
     package_lifecycle,
     package_shares,
     packages,
+    plans,
     repositories,
     schemas,
     services,
@@ -42,12 +43,12 @@ ROUTES = (
     Route("GET", f"{E}/lastStatus", environments.last_status),
     Route("GET", f"{E}/topology", environments.show_topology),
     Route("POST", f"{E}/check", checks.check, Body.OPTIONAL),
-    Route("POST", f"{E}/plan", checks.plan, Body.OPTIONAL),
+    Route("POST", f"{E}/plan", plans.make, Body.OPTIONAL),
     # their sessions
     Route("POST", f"{E}/configure", sessions.configure),
     Route("GET", f"{E}/sessions/{{session}}", sessions.show),
     Route("DELETE", f"{E}/sessions/{{session}}", sessions.delete),
-    Route("POST", f"{E}/sessions/{{session}}/deploy", sessions.deploy),
+    Route("POST", f"{E}/sessions/{{session}}/deploy", sessions.deploy, Body.OPTIONAL),
     # their applications and models
     Route("GET", f"{E}/services{{path...}}", services.show),
     Route("POST", f"{E}/services{{path...}}", services.add, Body.REQUIRED),

@@ -111,6 +111,7 @@ class LabOrchestration:
             state.template, state.status, state.parameters = template, "IN_PROGRESS", dict(parameters or {})
             state.tags, state.region = list(stack.tags), stack.region_name or ""
             state.created = state.created or datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+            state.files, state.environment = dict(files or {}), environment or {}
             self.site.stacks.save(state)
             return converge.converge(self.site, state, parsed)
 
@@ -123,6 +124,16 @@ class LabOrchestration:
         """The parameters last pushed."""
         state = self.site.stacks.load(stack)
         return state.parameters if state else {}
+
+    def files(self, stack: Stack) -> dict[str, str]:
+        """The files last pushed."""
+        state = self.site.stacks.load(stack)
+        return state.files if state else {}
+
+    def environment(self, stack: Stack) -> dict[str, Any] | str:
+        """The environment last pushed."""
+        state = self.site.stacks.load(stack)
+        return state.environment if state else {}
 
     def outputs(self, stack: Stack) -> dict[str, Any]:
         """{output name: value} of the last push that succeeded."""

@@ -90,6 +90,8 @@ class StackState:
     region: str = ""
     tags: list[str] = field(default_factory=list)
     created: str | None = None
+    files: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, Any] | str = field(default_factory=dict)
 
 
 class StackStore:
