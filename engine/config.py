@@ -51,6 +51,10 @@ ENGINE = (
     ),
     cfg.StrOpt("agent_source", default="chandlery-agent", help="What servers without an agent install at boot."),
     cfg.StrOpt("agent_url", help="Root URL under which agents in servers reach the API."),
+    cfg.StrOpt(
+        "agent_ca_certs", help="PEM file with the authority that signs the certificate of agent_url, if private."
+    ),
+    cfg.StrOpt("agent_proxy", help="HTTP proxy through which agents in servers reach agent_url."),
     cfg.StrOpt("agent_secret", secret=True, help="At least 16 characters, the same in all processes: boot tokens."),
 )
 

@@ -320,6 +320,8 @@ def _agent_run(performer: Performer, effect: dsl.Effect) -> dict[str, Any] | Non
     plan, timeout = _given(effect)["plan"], float(_given(effect)["timeout"])
     if context.retry is not None:
         plan = _renewed(plan, plan_id, effect.key, context.retry.since)
+    if isinstance(agents, services.ShowsOutput):
+        agents.watch(context.deployment_id, str(_given(effect)["instance_id"]), agent_id, plan_id, plan)
     if _given(effect).get("wait", True):
         return agents.run(agent_id, plan_id, plan, timeout, context.check)
     agents.send(agent_id, plan_id, plan, timeout)

@@ -19,6 +19,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import orm
 
+from catalog.db import deployments, statuses
 from catalog.db.base import Base, Identifier, Json, Timestamp, now
 
 QUEUED, SENT, DONE, WITHDRAWN = "queued", "sent", "done", "withdrawn"
@@ -26,7 +27,13 @@ ENROLMENT_HOURS = 24  # how long after a registration a server may still enrol: 
 KEPT_DAYS = 7  # how long plans are kept after they are over
 SEEN_SECONDS = 5  # `seen` is written at most that often
 
+ALIVE_SECONDS = 60  # after its last sign of life an agent may be replaced: it gives one every half a minute
+EARLIER_BOOTS = 16  # of a server that are remembered
+TWIN_SECONDS = 600  # of silence after which a server is gone, and its copy may take its place
+
 ENROLLED, ALREADY_ENROLLED, ENROLMENT_CLOSED, WRONG_TOKEN = "enrolled", "already enrolled", "closed", "wrong token"
+STILL_ALIVE = "the agent is alive"
+CURRENT, DOUBTFUL, DISCOVERED, TWIN = "current", "doubtful", "twin discovered", "twin"
 
 
 class Agent(Base):
@@ -47,6 +54,7 @@ class Agent(Base):
     enrolment_ends: orm.Mapped[datetime.datetime | None] = orm.mapped_column(Timestamp)
     seen: orm.Mapped[datetime.datetime | None] = orm.mapped_column(Timestamp)
     version: orm.Mapped[str | None] = orm.mapped_column(sa.String(32))
+    boots: orm.Mapped[dict[str, Any] | None] = orm.mapped_column(Json)  # see `recognise`
 
 
 class AgentPlan(Base):
@@ -94,7 +102,8 @@ def forget_old_plans(session: orm.Session, agent_id: str) -> None:
 
 def enrol(session: orm.Session, agent_id: str, boot_token: str, session_hash: str) -> str:
     """Binds the agent's own secret to the agent, once per registration; the same secret again is fine (the answer was
-    lost).
+    lost). A server takes the place of another one only when that one is silent: who can read boot data in a server that
+    lives can not take its agent's place.
     """
     agent = session.get(Agent, agent_id, with_for_update=True)
     if agent is None or not hmac.compare_digest(agent.token_hash, hash_of(boot_token)):
@@ -103,9 +112,18 @@ def enrol(session: orm.Session, agent_id: str, boot_token: str, session_hash: st
         return ALREADY_ENROLLED
     if agent.enrolment_ends is None or agent.enrolment_ends < now():
         return ENROLMENT_CLOSED
+    if agent.session_hash is not None and was_seen(agent, ALIVE_SECONDS):
+        return STILL_ALIVE
     agent.session_hash = session_hash
     agent.enrolment_ends = None
+    agent.boots = None
     return ENROLLED
+
+
+def may_enrol(session: orm.Session, agent_id: str, boot_token: str) -> Agent | None:
+    """The agent whose boot token this is; `enrol` says whether it still serves."""
+    agent = session.get(Agent, agent_id)
+    return agent if agent is not None and hmac.compare_digest(agent.token_hash, hash_of(boot_token)) else None
 
 
 def authenticate(session: orm.Session, agent_id: str, token: str) -> Agent | None:
@@ -116,10 +134,73 @@ def authenticate(session: orm.Session, agent_id: str, token: str) -> Agent | Non
     return agent if hmac.compare_digest(agent.session_hash, hash_of(token)) else None
 
 
+def was_seen(agent: Agent, seconds: float) -> bool:
+    """Whether the agent gave a sign of life in the last so many seconds."""
+    return agent.seen is not None and now() - agent.seen < datetime.timedelta(seconds=seconds)
+
+
 def saw(session: orm.Session, agent: Agent, version: str | None) -> None:
     """Remembers that the agent is alive."""
     agent.seen = now()
     agent.version = version
+
+
+def is_another_boot(agent: Agent, boot: str | None) -> bool:
+    """Whether the agent comes from another boot of its server than the one before."""
+    return boot is not None and (agent.boots or {}).get("current") != boot
+
+
+def recognise(agent: Agent, boot: str | None) -> str:
+    """Whether this boot of a server may speak for the agent. The caller has the agent's row locked.
+
+    A server that is restarted has a new boot, and the one before is never heard again, but for one poll that was on its
+    way. So an earlier boot that comes back once is DOUBTFUL, and gets no plan; one that comes twice lives, and so does
+    the boot that took its place: DISCOVERED, two servers have one secret. The one that came later, whose disk is a copy
+    of the other's, is a TWIN from then on, until the other one is silent for long.
+    """
+    if boot is None:
+        return CURRENT
+    known: dict[str, Any] = agent.boots or {"current": boot, "earlier": [], "returned": [], "refused": []}
+    current, found = known["current"], CURRENT
+    if boot in known["refused"]:
+        if was_seen(agent, TWIN_SECONDS):
+            return TWIN
+        known = {**known, "current": boot, "refused": [other for other in known["refused"] if other != boot]}
+    elif boot == current:
+        pass
+    elif boot not in known["earlier"]:
+        known = {**known, "current": boot, "earlier": [*known["earlier"], current][-EARLIER_BOOTS:]}
+    elif boot not in known["returned"]:
+        known = {**known, "returned": [*known["returned"], boot][-EARLIER_BOOTS:]}
+        found = DOUBTFUL
+    else:
+        known = {
+            "current": boot,
+            "earlier": [other for other in known["earlier"] if other != boot],
+            "returned": [],
+            "refused": [*known["refused"], current][-EARLIER_BOOTS:],
+        }
+        found = DISCOVERED
+    agent.boots = known
+    return found
+
+
+def report_twin(session: orm.Session, agent_id: str) -> None:
+    """A warning among the reports of the deployment that is going on in the agent's environment, if one is."""
+    agent = session.get_one(Agent, agent_id)
+    running = sa.select(deployments.Deployment).where(
+        deployments.Deployment.environment_id == agent.environment_id,
+        deployments.Deployment.state.in_(deployments.UNFINISHED),
+    )
+    deployment = session.scalars(running.order_by(deployments.Deployment.created).limit(1).with_for_update()).first()
+    if deployment is not None:
+        text = (
+            "Two servers have the secret of one agent: one was made from a copy of the other's disk. The one that came "
+            "later gets no plans from now on; it may have carried out some that were meant for the other"
+        )
+        statuses.add(
+            session, deployment.id, agent.environment_id, text=text, level="warning", entity_id=agent.instance_id
+        )
 
 
 def queue(

@@ -1,4 +1,4 @@
-"""Removing what is over and old: deployments, their reports and journals, sessions, tokens, kept answers, plans.
+"""Removing what is over and old: deployments, their reports, output and journals, sessions, tokens, answers, plans.
 
 `purge(database, before)` deletes batch by batch, so that nobody waits long for a lock; `count(database, before)` says
 what it would delete. Reached by `chandlery db purge`. What environments are made of and the accounting of instances
@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from catalog.db import agents, deployments, idempotency, identity, journal, resources, sessions, statuses
+from catalog.db import agents, deployments, idempotency, identity, journal, outputs, resources, sessions, statuses
 from catalog.db.base import Base, Database, now
 
 BATCH = 500  # rows of one transaction
@@ -74,6 +74,14 @@ def _journals(before: datetime.datetime) -> sa.ColumnElement[bool]:
         deployments.Deployment.state == deployments.FINISHED, deployments.Deployment.finished < before
     )
     return journal.JournalEntry.deployment_id.in_(over)
+
+
+def _outputs(before: datetime.datetime) -> sa.ColumnElement[bool]:
+    """What plans printed is for those who watch, and for finding out what happened."""
+    over = sa.select(deployments.Deployment.id).where(
+        deployments.Deployment.state == deployments.FINISHED, deployments.Deployment.finished < before
+    )
+    return outputs.OutputChunk.deployment_id.in_(over)
 
 
 def _deployments(before: datetime.datetime) -> sa.ColumnElement[bool]:
@@ -141,6 +149,7 @@ Old = Callable[[datetime.datetime], Any]
 # In this order: what hangs on a deployment goes before it, so that no batch is larger than it says.
 KINDS: Mapping[str, tuple[type[Base], Old]] = {
     "journals": (journal.JournalEntry, _journals),
+    "output": (outputs.OutputChunk, _outputs),
     "reports": (statuses.Status, _reports),
     "deployments": (deployments.Deployment, _deployments),
     "sessions": (sessions.Session, _sessions),

@@ -20,6 +20,13 @@ RULES = (
         ("GET", "/v1/environments/{environment_id}/deployments/{deployment_id}/events"),
     ),
     rule(
+        "output_deployments",
+        ANYBODY,
+        "Read what the scripts of a deployment print, at once or as they do.",
+        ("GET", "/v1/environments/{environment_id}/deployments/{deployment_id}/output"),
+        ("GET", "/v1/environments/{environment_id}/deployments/{deployment_id}/events"),
+    ),
+    rule(
         "cancel_deployment",
         WRITER,
         "Cancel a deployment that runs.",

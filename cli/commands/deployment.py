@@ -9,7 +9,14 @@ from typing import Any
 from cli import errors, sessions
 from cli.call import Call
 
-STYLES = {"error": "bold red", "warning": "yellow", "waiting": "yellow", "progress": "dim"}
+STYLES = {
+    "error": "bold red",
+    "warning": "yellow",
+    "waiting": "yellow",
+    "progress": "dim",
+    "stdout": "dim",
+    "stderr": "dim yellow",
+}
 SYMBOLS = {"create": "+", "update": "~", "delete": "-", "execute": ">", "report": " "}
 
 
@@ -18,6 +25,7 @@ def register(subparsers: Any, shared: argparse.ArgumentParser) -> None:
     deploy_ = subparsers.add_parser("deploy", parents=[shared], help="deploy an environment")
     deploy_.add_argument("environment", metavar="ENVIRONMENT", help="id or name")
     deploy_.add_argument("--wait", action="store_true", help="stream the reports until it has ended")
+    deploy_.add_argument("--output", action="store_true", help="with --wait: also what the servers' scripts print")
     sessions.add_session_options(deploy_)
     deploy_.set_defaults(run=deploy)
 
@@ -26,7 +34,7 @@ def register(subparsers: Any, shared: argparse.ArgumentParser) -> None:
     sessions.add_session_options(plan_)
     plan_.set_defaults(run=plan)
 
-    group = subparsers.add_parser("deployment", help="deployments of an environment: list, follow, retry")
+    group = subparsers.add_parser("deployment", help="deployments of an environment: list, follow, output, retry")
     actions = group.add_subparsers(metavar="ACTION", required=True)
     list_ = actions.add_parser("list", parents=[shared], help="newest first")
     list_.add_argument("environment", metavar="ENVIRONMENT", help="id or name")
@@ -35,7 +43,12 @@ def register(subparsers: Any, shared: argparse.ArgumentParser) -> None:
     follow_.add_argument("environment", metavar="ENVIRONMENT", help="id or name")
     follow_.add_argument("deployment", nargs="?", metavar="ID", help="default: the newest")
     follow_.add_argument("--verbose", action="store_true", help="with what the engine does: stacks, scripts, times")
+    follow_.add_argument("--output", action="store_true", help="also what the scripts in its servers print")
     follow_.set_defaults(run=follow_command)
+    output_ = actions.add_parser("output", parents=[shared], help="what the scripts of a deployment have printed")
+    output_.add_argument("environment", metavar="ENVIRONMENT", help="id or name")
+    output_.add_argument("deployment", nargs="?", metavar="ID", help="default: the newest")
+    output_.set_defaults(run=show_output)
     retry_ = actions.add_parser("retry", parents=[shared], help="go on with a failed deployment, from the failed step")
     retry_.add_argument("environment", metavar="ENVIRONMENT", help="id or name")
     retry_.add_argument("deployment", nargs="?", metavar="ID", help="default: the newest")
@@ -50,7 +63,7 @@ def deploy(call: Call) -> int:
     call.client.request("POST", f"/environments/{identifier}/sessions/{session}/deploy")
     newest = newest_deployment(call, identifier)
     if call.options.wait:
-        return follow(call, identifier, newest["id"])
+        return follow(call, identifier, newest["id"], output=call.options.output)
     call.output.result(newest, f"Deployment {newest['id']} has begun.")
     return errors.OK
 
@@ -83,8 +96,29 @@ def show_list(call: Call) -> int:
 def follow_command(call: Call) -> int:
     """Stream the reports."""
     identifier = sessions.identify(call, call.options.environment)
-    deployment = call.options.deployment or newest_deployment(call, identifier)["id"]
-    return follow(call, identifier, deployment, verbose=call.options.verbose)
+    deployment_id = call.options.deployment or newest_deployment(call, identifier)["id"]
+    return follow(call, identifier, deployment_id, verbose=call.options.verbose, output=call.options.output)
+
+
+def show_output(call: Call) -> int:
+    """All that is kept of what the scripts printed."""
+    identifier = sessions.identify(call, call.options.environment)
+    deployment_id = call.options.deployment or newest_deployment(call, identifier)["id"]
+    chunks: list[dict[str, Any]] = []
+    after = 0
+    while True:
+        path = f"/environments/{identifier}/deployments/{deployment_id}/output?after={after}&limit=1000"
+        answer = call.client.request("GET", path)
+        if not answer["output"]:
+            break
+        chunks, after = chunks + answer["output"], answer["next"]
+    if call.output.format == "json":
+        call.output.result(chunks, "")
+    elif not chunks:
+        call.output.result(chunks, "Its scripts have printed nothing that was kept.")
+    for chunk in chunks if call.output.format != "json" else ():
+        _say_printed(call, chunk)
+    return errors.OK
 
 
 def retry(call: Call) -> int:
@@ -106,21 +140,25 @@ def newest_deployment(call: Call, environment_id: str) -> dict[str, Any]:
     return dict(found[0])
 
 
-def follow(call: Call, environment_id: str, deployment_id: str, *, verbose: bool = False) -> int:
-    """Say every report as it happens, with `verbose` the engine's own, too; returns OK or FAILED by how the deployment
-    ends.
+def follow(call: Call, environment_id: str, deployment_id: str, *, verbose: bool = False, output: bool = False) -> int:
+    """Say every report as it happens, with `verbose` the engine's own, too, with `output` every line that a script
+    prints; returns OK or FAILED by how the deployment ends.
     """
     began = time.monotonic()
     waiting = False
     path = f"/environments/{environment_id}/deployments/{deployment_id}/events"
-    for event, data in call.client.events(f"{path}?progress=true" if verbose else path):
+    wanted = [name for name, is_wanted in (("progress=true", verbose), ("output=true", output)) if is_wanted]
+    for event, data in call.client.events(f"{path}?{'&'.join(wanted)}" if wanted else path):
         if event == "waiting":
             if not waiting:
                 call.output.say(f"  … {data['reason']}", STYLES["waiting"])
             waiting = True
         elif event == "finished":
             return _outcome(call, data, time.monotonic() - began)
-        else:
+        elif event == "output":
+            waiting = False
+            _say_printed(call, data)
+        elif event == "report":
             waiting = False
             call.output.say(f"  {data.get('created', '')[11:19]}  {_said(data)}", STYLES.get(data["level"], ""))
     raise errors.CommandError(
@@ -134,6 +172,16 @@ def _said(report: dict[str, Any]) -> str:
     if report["level"] != "progress" or not component.get("name"):
         return str(report["text"])
     return f"{component['name']}: {report['text']}"
+
+
+def _say_printed(call: Call, chunk: dict[str, Any]) -> None:
+    """The lines of a chunk, each with where it comes from. What would command a terminal is shown as a question mark:
+    servers are not trusted.
+    """
+    style = STYLES[chunk["stream"]]
+    for line in chunk["text"].splitlines():
+        text = "".join(letter if letter.isprintable() or letter == "\t" else "?" for letter in line)
+        call.output.say(f"  {chunk['created'][11:19]}  {chunk['entity_id'][:8]} {chunk['script']}: {text}", style)
 
 
 def _outcome(call: Call, data: dict[str, Any], seconds: float) -> int:

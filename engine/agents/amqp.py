@@ -22,7 +22,7 @@ from typing import Any
 import kombu
 import sqlalchemy as sa
 
-from catalog.db import agents, environments
+from catalog.db import agent_answers, agents, environments
 from catalog.db.base import Database, now
 from engine.agents import stored
 from engine.agents.broker import Mailbox, Management
@@ -30,7 +30,7 @@ from engine.clouds import ports
 
 LOG = logging.getLogger(__name__)
 
-MOST_BYTES = 16 * 1024 * 1024  # of one result
+MOST_BYTES = 64 * 1024 * 1024  # of one result: 10 MB of output may be six times as large in JSON; shortened when kept
 HEARTBEAT = 30  # seconds
 CONNECT_SECONDS = 10.0
 SWEEP_SECONDS = 3600.0  # between two looks for environments that are gone
@@ -312,7 +312,7 @@ class _Correspondence:
         if self._consumer is None:
             queue = kombu.Queue(self._mailbox.results, no_declare=True)
             self._consumer = kombu.Consumer(
-                self._connection.default_channel, [queue], on_message=self._take, prefetch_count=10, auto_declare=False
+                self._connection.default_channel, [queue], on_message=self._take, prefetch_count=1, auto_declare=False
             )
             self._consumer.consume()
 
@@ -325,7 +325,7 @@ class _Correspondence:
         else:
             with self._database.transaction() as session:
                 agents.sent(session, plan_id)  # an answer may be quicker than the note that it was sent
-                agents.finish(session, self._agent_id, plan_id, result)
+                agents.finish(session, self._agent_id, plan_id, _result(result, plan_id))
                 agents.saw(session, session.get_one(agents.Agent, self._agent_id), "murano-agent")
             agents.signals.give(stored.topic_of(plan_id))
         message.ack()
@@ -360,19 +360,23 @@ def _message_id(plan_id: str, plan: dict[str, Any]) -> str:
 
 
 def _read(message: kombu.Message) -> dict[str, Any] | None:
+    """The message as an object. What is none is an error of the plan that the message names, None if it names none."""
     body = message.body or b""
     body = body if isinstance(body, bytes) else str(body).encode()
-    if len(body) > MOST_BYTES:
-        text = f"the result has {len(body)} bytes; at most {MOST_BYTES} are taken"
-        error = {"Message": text, "AdditionalInfo": None}
-        source = message.properties.get("message_id")
-        return {"FormatVersion": "2.0.0", "SourceID": source, "ErrorCode": 1, "Body": error}
     try:
-        result = json.loads(body.decode("utf-8"), parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        return None
-    return result if isinstance(result, dict) else None
+        if len(body) > MOST_BYTES:
+            raise agent_answers.Unusable(f"it has {len(body)} bytes; at most {MOST_BYTES} are taken")
+        return agent_answers.read(body)
+    except agent_answers.Unusable as error:
+        source = message.properties.get("message_id")
+        if source is None:
+            return None
+        return agent_answers.error_result(str(source), f"the agent's answer can not be used: {error}")
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")
+def _result(message: dict[str, Any], source: str) -> dict[str, Any]:
+    """The result in it; an error where there is none, so that whoever waits for the plan hears of it."""
+    try:
+        return agent_answers.checked_result(message)
+    except agent_answers.Unusable as error:
+        return agent_answers.error_result(source, f"the agent's answer can not be used: {error}")

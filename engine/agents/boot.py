@@ -14,6 +14,8 @@ from collections.abc import Mapping
 CONFIG_PATH = "/etc/chandlery/agent.json"
 AGENT_PATH = "/usr/local/lib/chandlery/agent.py"
 UNIT_PATH = "/etc/systemd/system/chandlery-agent.service"
+PER_BOOT_PATH = "/var/lib/cloud/scripts/per-boot/chandlery-agent"
+CRON_PATH = "/etc/cron.d/chandlery-agent"
 BOUNDARY = "==chandlery-boot-data=="
 USER_DATA_LIMIT = 65535  # bytes of base64 that Nova takes
 
@@ -31,6 +33,18 @@ KillMode=process
 
 [Install]
 WantedBy=multi-user.target
+"""
+
+# Where no systemd starts the unit with every boot: cloud-init does, or cron. A second agent leaves at once.
+PER_BOOT = f"""\
+#!/bin/sh
+[ "$(cat /proc/1/comm)" = systemd ] || exec python3 {AGENT_PATH} --daemon
+"""
+
+CRON = f"""\
+# Starts Chandlery's agent where no systemd does.
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+@reboot root {PER_BOOT_PATH}
 """
 
 # Asks what process 1 is rather than for a folder in /run: a container sees the folders of its host.
@@ -63,6 +77,8 @@ def cloud_config(access: Mapping[str, object]) -> str:
             file_entry(CONFIG_PATH, "0600", config),
             file_entry(AGENT_PATH, "0755", agent_source()),
             file_entry(UNIT_PATH, "0644", UNIT),
+            file_entry(PER_BOOT_PATH, "0755", PER_BOOT),
+            file_entry(CRON_PATH, "0644", CRON),
         ],
         "runcmd": [["sh", "-c", START]],
     }

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pathlib
+import re
+import ssl
+
 from oslo_config import cfg
 
 from catalog.db.base import Database
@@ -17,7 +21,27 @@ def agents(conf: cfg.ConfigOpts, database: Database) -> services.Agents:
 
 def _over_http(conf: cfg.ConfigOpts, database: Database) -> http.HttpAgents:
     _need(conf, ("engine", "agent_url"), ("engine", "agent_secret"))
-    return http.HttpAgents(database=database, url=conf.engine.agent_url, secret=conf.engine.agent_secret.encode())
+    settings: dict[str, object] = {}
+    if conf.engine.agent_ca_certs:
+        settings["ca"] = _certificates(conf.engine.agent_ca_certs)
+    if conf.engine.agent_proxy:
+        settings["proxy"] = conf.engine.agent_proxy
+    secret = conf.engine.agent_secret.encode()
+    return http.HttpAgents(database=database, url=conf.engine.agent_url, secret=secret, settings=settings)
+
+
+def _certificates(path: str) -> str:
+    """The text of a PEM file, which goes into boot data, so without anything around the certificates."""
+    try:
+        text = pathlib.Path(path).read_text(encoding="ascii")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cadata=text)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"[engine] agent_ca_certs: expected a PEM file with certificates, {path}: {error}") from None
+    return "".join(f"{part}\n" for part in _CERTIFICATE.findall(text))
+
+
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
 
 
 def _over_amqp(conf: cfg.ConfigOpts, database: Database) -> amqp.AmqpAgents:

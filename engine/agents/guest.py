@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""The guest agent: fetches execution plans from Chandlery over HTTP, runs them, sends the results back.
+"""The guest agent: fetches execution plans from Chandlery over HTTP, runs them, sends output and results back.
 
 One file, Python >= 3.6, standard library only: boot data carries it into a server as it is. It only ever connects out.
 Every plan id runs at most once: its folder is on disk before it starts, and a stored result is sent again whenever the
 same plan comes again. Each plan runs in a process of its own, so neither a body that crashes nor a restart of the agent
 loses a result. Plans, files and results are those of murano-agent (spec/agent-protocol.md §3, §5, §6). Read it from the
-top: `main`, `Agent`, `Service`, `Journal`, then what runs a plan.
+top: `main`, `Agent`, `Service`, `OutputSender`, `Journal`, then what runs a plan.
 """
 # The annotations below must be evaluated by Python 3.6, so they keep to its spelling.
 # ruff: noqa: UP006, UP035, UP045, S310, S311, SIM105
@@ -14,6 +14,7 @@ import argparse
 import ast
 import base64
 import builtins
+import codecs
 import errno
 import fcntl
 import hashlib
@@ -41,7 +42,7 @@ import urllib.request
 import uuid
 from typing import IO, Any, Callable, Dict, Iterator, List, NoReturn, Optional, Tuple
 
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 CONFIG = "/etc/chandlery/agent.json"
 STORAGE = "/var/lib/chandlery-agent"
 LOG_FILE = "/var/log/chandlery-agent.log"
@@ -54,9 +55,15 @@ REFUSED_RETRY = 30.0  # after 401/403: somebody has to act, no need to hurry
 
 OUTPUT_LIMIT = 1024 * 1024  # characters kept of each of a script's two outputs
 RESULT_LIMIT = 4 * 1024 * 1024  # bytes of a result message; the service takes no more
+SHORTEST_TEXT = 1024  # characters that are left of each text in a result that is too large
 PLAN_LIMIT = 64 * 1024 * 1024  # bytes of a plan we accept
 DOWNLOAD_LIMIT = 8 * 1024 * 1024 * 1024  # bytes of one Downloadable file
 OUTPUT_GRACE = 2.0  # how long we go on reading after a script ended whose background children hold its output
+SHOWN_LIMIT = 1000 * 1000  # characters of a plan's output that are sent while it runs
+SHOWN_AT_ONCE = 64 * 1024  # ... in one call
+SHOWN_LINE = 4096  # characters of a line that are sent without its end
+SHOWN_PAUSE = 0.5  # seconds between two calls
+SHOWN_TIMEOUT = 10.0  # seconds a call may take: it must not keep the result waiting
 LOG_LIMIT = 4 * 1024 * 1024  # bytes of the log; one older log is kept
 RESULTS_KEPT = 200  # results kept for a plan that comes again; of older ones only the id is kept
 
@@ -104,7 +111,12 @@ def main(arguments: Optional[List[str]] = None) -> int:
         daemonise()
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     try:
-        Agent(config, options.config, lock).run_forever()
+        agent = Agent(config, options.config, lock)
+    except (ConfigError, OSError) as error:
+        LOG.error("%s", error)
+        return 2
+    try:
+        agent.run_forever()
     except KeyboardInterrupt:
         pass
     return 0
@@ -115,8 +127,8 @@ class ConfigError(Exception):
 
 
 class Config:
-    """What boot data tells the agent: `url`, `agent_id`, `token`; optional `storage`, `log_file`, `ca_file`,
-    `retry_limit`.
+    """What boot data tells the agent: `url`, `agent_id`, `token`; optional `storage`, `log_file`, `retry_limit`,
+    `proxy`, and who signs the service's certificate, `ca_file` or the text `ca` (PEM).
     """
 
     def __init__(self, values: Json, path: str) -> None:
@@ -133,6 +145,8 @@ class Config:
         self.storage: str = values.get("storage") or STORAGE
         self.log_file: str = values.get("log_file") or LOG_FILE
         self.ca_file: Optional[str] = values.get("ca_file") or None
+        self.ca: Optional[str] = values.get("ca") or None
+        self.proxy: Optional[str] = values.get("proxy") or None
         self.retry_limit = float(values.get("retry_limit") or RETRY_LIMIT)
 
     @classmethod
@@ -212,7 +226,11 @@ class Agent:
         return random.uniform(0.5, 1.0) * pause
 
     def finish_interrupted(self) -> None:
-        """Waits for plans whose process outlived the previous agent; those that died with it get an error result."""
+        """Waits for plans whose process outlived the previous agent; those that died with it get an error result.
+
+        One that a reboot ended was told to (a kernel was installed), or was interrupted: nobody can know. Its output is
+        kept, and whoever sent it decides what to do with an error that says so.
+        """
         for entry in self.journal.unfinished():
             LOG.info("plan %s was running when the agent ended", entry.plan_id)
             self.wait_for(entry, None)
@@ -241,7 +259,8 @@ class Agent:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
                 if os.read(read_end, 1):  # our pid is on disk: whatever happens now, the plan is known to have started
                     os.close(read_end)
-                    entry.finish(execute(plan, entry.plan_id, self.journal.files_folder(entry)))
+                    spool = Spool(entry.path("output"))
+                    entry.finish(execute(plan, entry.plan_id, self.journal.files_folder(entry), spool))
                     status = 0
             except BaseException:  # the process ends here in any case; the agent reports that it left no result
                 traceback.print_exc()
@@ -255,6 +274,7 @@ class Agent:
             os.close(write_end)
 
     def wait_for(self, entry: "Entry", timeout: Optional[float]) -> None:
+        sender = OutputSender(self.service, entry)
         deadline = None if timeout is None else time.monotonic() + timeout
         pause = 0.005
         while entry.is_running():
@@ -270,6 +290,8 @@ class Agent:
                 break
             time.sleep(pause)
             pause = min(pause * 1.3, 0.05)
+            sender.look()
+        sender.finish()
         if not entry.is_finished():
             entry.finish(error_result(entry.plan_id, ANY_ERROR, entry.interruption()))
         shutil.rmtree(self.journal.files_folder(entry), ignore_errors=True)
@@ -277,6 +299,8 @@ class Agent:
 
     def send_results(self) -> None:
         for entry in self.journal.unsent():
+            if entry.has_output():  # printed while the service was away
+                OutputSender(self.service, entry).finish()
             self.service.send(entry.plan_id, entry.result())
             entry.mark_sent()
             self.journal.trim()
@@ -306,22 +330,27 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 class Service:
-    """The four calls of `/agents/v1`; see docs/agents.md."""
+    """The calls of `/agents/v1`; see docs/agents.md."""
 
     def __init__(self, config: Config) -> None:
         self.configure(config)
 
     def configure(self, config: Config) -> None:
-        handlers: List[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({}), NoRedirect()]
+        # The proxies of the environment are for the tools of plans; what the agent talks through is configured.
+        proxies = {"http": config.proxy, "https": config.proxy} if config.proxy else {}
+        handlers: List[urllib.request.BaseHandler] = [urllib.request.ProxyHandler(proxies), NoRedirect()]
         if config.url.startswith("https:"):
-            handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=config.ca_file)))
+            handlers.append(urllib.request.HTTPSHandler(context=tls_context(config)))
         self.config = config
         self.session, self.has_session = session_token(config.storage, config.agent_id)
         self.opener = urllib.request.build_opener(*handlers)
 
     def poll(self) -> Optional[Json]:
         status, body = self.call(
-            "poll", {"wait": POLL_SECONDS, "version": VERSION}, self.session, POLL_SECONDS + ANSWER_GRACE
+            "poll",
+            {"wait": POLL_SECONDS, "version": VERSION, "boot": hashlib.sha256(boot_id().encode()).hexdigest()[:32]},
+            self.session,
+            POLL_SECONDS + ANSWER_GRACE,
         )
         if status == 204:
             return None
@@ -337,13 +366,26 @@ class Service:
         self.call("enrol", {"session": hashlib.sha256(self.session.encode()).hexdigest()}, self.config.token, 30)
 
     def send(self, plan_id: str, result: bytes) -> None:
-        """Sends one result. Answers that say the plan is gone or the result unusable are final: it would be the same
-        next time.
+        """Sends one result; one that the service does not want as it is becomes an error that says so. Answers that
+        say the plan is gone are final: they would be the same next time.
         """
+        path = "results/" + urllib.parse.quote(plan_id, safe="")
         try:
-            self.call("results/" + urllib.parse.quote(plan_id, safe=""), result, self.session, 60)
+            self.call(path, result, self.session, 60)
         except urllib.error.HTTPError as error:
             LOG.warning("result of plan %s was not taken: %s", plan_id, error)
+            if error.code in (400, 413):
+                text = f"the service does not take the plan's result: {error}"
+                self.call(path, encode_result(error_result(plan_id, ANY_ERROR, text), plan_id), self.session, 60)
+
+    def show(self, plan_id: str, piece: Json) -> int:
+        """Sends what a plan printed; from where to go on. Raises HTTPError when nobody wants to see it."""
+        path = "output/" + urllib.parse.quote(plan_id, safe="")
+        _status, body = self.call(path, piece, self.session, SHOWN_TIMEOUT)
+        try:
+            return int(json.loads(body.decode("utf-8"))["next"])
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise Unavailable(f"the service's answer does not say where to go on: {error!r}")
 
     def call(self, path: str, body: Any, token: str, timeout: float) -> Tuple[int, bytes]:
         data = body if isinstance(body, bytes) else json.dumps(body).encode("utf-8")
@@ -369,10 +411,11 @@ class Service:
                 reason = error.read(500).decode("utf-8", "replace")
             if error.code in (401, 403):
                 raise Refused("{} answers {}: {}".format(path.split("/")[0], error.code, reason))
-            if error.code in (408, 429) or error.code >= 500 or not path.startswith("results/"):
+            if error.code in (408, 429) or error.code >= 500 or not path.startswith(("results/", "output/")):
                 raise Unavailable(
                     "{} answers {}: {}".format(path.split("/")[0], error.code, reason), retry_after(error.headers)
                 )
+            error.msg = reason
             raise
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise Unavailable(
@@ -382,9 +425,107 @@ class Service:
             )
 
 
+def tls_context(config: Config) -> ssl.SSLContext:
+    """Certificates are always checked: against the given authority alone, or against those of the system."""
+    try:
+        return ssl.create_default_context(cafile=config.ca_file, cadata=config.ca)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"ca_file or ca of the configuration: no certificates of an authority (PEM): {error}")
+
+
 def retry_after(headers: Any) -> Optional[float]:
     text = headers.get("Retry-After") or ""
     return min(float(text), 300.0) * random.uniform(0.8, 1.2) if re.match(r"\d{1,6}(\.\d{1,3})?$", text) else None
+
+
+# ----------------------------------------------------------------------------
+# What scripts print, while they run
+
+
+class OutputSender:
+    """Sends what a plan's process puts into its spool, in a thread of its own: from where the service says it has all.
+
+    For people only: whatever goes wrong here, the result is not kept waiting for long.
+    """
+
+    def __init__(self, service: Service, entry: "Entry") -> None:
+        self.service = service
+        self.entry = entry
+        self.place = 0
+        self.ends = threading.Event()
+        self.thread: Optional[threading.Thread] = None
+
+    def look(self) -> None:
+        """Begins to send, as soon as there is something."""
+        if self.thread is None and self.entry.has_output():
+            self.thread = threading.Thread(target=self.send_all, daemon=True)
+            self.thread.start()
+
+    def finish(self) -> None:
+        """Sends the rest, and does not wait for a service that does not answer."""
+        self.look()
+        self.ends.set()
+        if self.thread is not None:
+            self.thread.join()
+
+    def send_all(self) -> None:
+        while True:
+            was_over = self.ends.is_set()
+            try:
+                while self.send_next():
+                    pass
+            except urllib.error.HTTPError as error:  # an older service, or nobody watches: so be it
+                LOG.info("output of plan %s is not wanted: %s", self.entry.plan_id, error)
+                self.entry.forget_output()
+                return
+            except (Unavailable, Refused) as error:
+                LOG.info("output of plan %s is sent later: %s", self.entry.plan_id, error)
+                if was_over:
+                    return
+                pause = getattr(error, "retry_after", None) or SHOWN_PAUSE * 4
+                self.ends.wait(pause)
+                continue
+            except (OSError, ValueError) as error:
+                LOG.warning("output of plan %s cannot be read: %s", self.entry.plan_id, error)
+                return
+            if was_over:
+                self.entry.forget_output()
+                return
+            self.ends.wait(SHOWN_PAUSE)
+
+    def send_next(self) -> bool:
+        """Whether there was something to send."""
+        texts, end = self.entry.output(self.place)
+        if end == self.place:
+            return False
+        place = self.service.show(self.entry.plan_id, {"from": self.place, "to": end, "texts": texts})
+        if place == self.place:
+            raise Unavailable("the service does not take the output")
+        self.place = place
+        return True
+
+
+class Spool:
+    """Where the process of a plan puts what its scripts print: lines of JSON, `[script, stream, text]` each."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.lock = threading.Lock()
+        self.room = SHOWN_LIMIT
+
+    def add(self, script: str, stream: str, text: str) -> None:
+        with self.lock:
+            if self.room <= 0:
+                return
+            if len(text) > self.room:
+                text = text[: self.room] + "\n[... the rest is not shown; the result has its beginning and end ...]\n"
+                self.room = 0
+            self.room -= len(text)
+            try:
+                with open(self.path, "a", encoding="ascii") as file:
+                    file.write(json.dumps([script, stream, text]) + "\n")
+            except OSError:  # a full disk: the script shall go on
+                self.room = 0
 
 
 # ----------------------------------------------------------------------------
@@ -436,8 +577,8 @@ def write_atomically(path: str, content: bytes) -> None:
 
 
 class Journal:
-    """`<storage>/plans/<name>/`: `id`, `process.json`, `result.json`, `unsent`; `<storage>/files/<name>/` while a plan
-    runs.
+    """`<storage>/plans/<name>/`: `id`, `process.json`, `output`, `result.json`, `unsent`; `<storage>/files/<name>/`
+    while a plan runs.
     """
 
     def __init__(self, storage: str) -> None:
@@ -553,6 +694,37 @@ class Entry:
             text = "the plan ran before; its result is no longer stored and it is not run a second time"
             return encode_result(error_result(self.plan_id, ANY_ERROR, text), self.plan_id)
 
+    def has_output(self) -> bool:
+        return os.path.exists(self.path("output"))
+
+    def output(self, place: int) -> Tuple[List[List[str]], int]:
+        """What was printed from this place of the spool on, as much as is sent at once, and where that ends."""
+        texts: List[List[str]] = []
+        size = 0
+        with open(self.path("output"), "rb") as file:
+            file.seek(place)
+            for line in file:
+                if not line.endswith(b"\n"):  # is being written
+                    break
+                script, stream, text = json.loads(line.decode("ascii"))
+                if texts and size + len(text) > SHOWN_AT_ONCE:
+                    break
+                place += len(line)
+                size += len(text)
+                if texts and texts[-1][:2] == [script, stream]:
+                    texts[-1][2] += text
+                else:
+                    texts.append([script, stream, text])
+                if len(texts) >= 200:
+                    break
+        return texts, place
+
+    def forget_output(self) -> None:
+        try:
+            os.unlink(self.path("output"))
+        except OSError:
+            pass
+
     def is_unsent(self) -> bool:
         return self.is_finished() and os.path.exists(self.path("unsent"))
 
@@ -560,6 +732,7 @@ class Entry:
         write_atomically(self.path("unsent"), b"")
 
     def mark_sent(self) -> None:
+        self.forget_output()
         os.unlink(self.path("unsent"))
 
     def forget_result(self) -> None:
@@ -624,17 +797,48 @@ def result_message(plan_id: str, code: int, body: object) -> Json:
 
 
 def encode_result(result: Json, plan_id: str) -> bytes:
+    """The message as it is sent. Texts lose their middle, with a word that says so, until it is small enough."""
     try:
         content = json.dumps(result, default=json_value, allow_nan=False).encode("ascii")
+        if len(content) > RESULT_LIMIT:
+            content = shortened_result(content)
     except (TypeError, ValueError, RecursionError) as error:
         return encode_result(
             error_result(plan_id, ANY_ERROR, f"the plan's Body returned a value that JSON cannot carry: {error}"),
             plan_id,
         )
     if len(content) > RESULT_LIMIT:
-        text = f"the plan's result has {len(content)} bytes; at most {RESULT_LIMIT} are taken"
+        text = f"the plan's result has {len(content)} bytes, and not because of long texts; at most {RESULT_LIMIT} go"
         return encode_result(error_result(plan_id, ANY_ERROR, text), plan_id)
     return content
+
+
+def shortened_result(content: bytes) -> bytes:
+    value = json.loads(content.decode("ascii"))
+    limit = min(OUTPUT_LIMIT * 2, longest_text(value))
+    while len(content) > RESULT_LIMIT and limit > SHORTEST_TEXT:
+        limit //= 2
+        value = shortened(value, limit)
+        content = json.dumps(value).encode("ascii")
+    return content
+
+
+def longest_text(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value)
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return max((longest_text(part) for part in parts), default=0)
+
+
+def shortened(value: Any, limit: int) -> Any:
+    if isinstance(value, str) and len(value) > limit:
+        half = limit // 2
+        middle = value[half:-half]
+        left_out = len(middle) + sum(map(int, re.findall(r"\[\.\.\. (\d{1,18}) \w+ left out \.\.\.\]", middle)))
+        return f"{value[:half]}\n[... {left_out} characters left out ...]\n{value[-half:]}"
+    if isinstance(value, dict):
+        return {key: shortened(item, limit) for key, item in value.items()}
+    return [shortened(item, limit) for item in value] if isinstance(value, list) else value
 
 
 def json_value(value: object) -> object:
@@ -668,14 +872,14 @@ class PlanError(Exception):
         self.information = information
 
 
-def execute(plan: object, plan_id: str, folder: str) -> Json:
-    """The result message of one plan; never raises for anything a plan does."""
+def execute(plan: object, plan_id: str, folder: str, spool: Optional[Spool] = None) -> Json:
+    """The result message of one plan; never raises for anything a plan does. What scripts print goes to the spool."""
     try:
         checked = check_plan(plan)
         shutil.rmtree(folder, ignore_errors=True)
         os.makedirs(folder, mode=0o700)
         files = PlanFiles(checked["Files"], folder, checked["Scripts"])
-        scripts = {name: Script(name, script, files, folder) for name, script in checked["Scripts"].items()}
+        scripts = {name: Script(name, script, files, folder, spool) for name, script in checked["Scripts"].items()}
         return success_result(plan_id, run_body(checked["Body"], checked["Parameters"], scripts))
     except PlanError as error:
         return error_result(plan_id, error.code, str(error), error.information)
@@ -1035,14 +1239,37 @@ class Download:
             raise PlanError(ANY_ERROR, f"file '{self.name}' cannot be fetched from {self.url}: {error}")
 
 
+# Programs that scripts of a type need: where they are beside PATH, and how they get there.
+TOOL_FOLDERS = ("/opt/puppetlabs/bin", "/opt/chef/bin", "/opt/cinc/bin", "/opt/chef-workstation/bin")
+TOOLS = {
+    "puppet": (("puppet",), "the package puppet-agent (or puppet)"),
+    "chef-solo": (("chef-solo", "cinc-solo"), "the package chef or cinc"),
+    "berks": (("berks",), "the package chef-workstation, or the Ruby gem berkshelf"),
+}
+
+
+def tool(name: str, script: str) -> str:
+    """The path of an installed program, fit for a shell."""
+    programs, package = TOOLS[name]
+    folders = os.pathsep.join([os.environ.get("PATH", os.defpath), *TOOL_FOLDERS])
+    for program in programs:
+        found = shutil.which(program, path=folders)
+        if found:
+            return shell_quote(found)
+    raise PlanError(
+        SCRIPT_ERROR, f"Script {script} needs the program {name}, which is not on this server; install {package}"
+    )
+
+
 class Script:
     """What a Body calls: `name(...)` or `name.function(...)`. Its files are put in place at the first call."""
 
-    def __init__(self, name: str, script: Json, files: PlanFiles, folder: str) -> None:
+    def __init__(self, name: str, script: Json, files: PlanFiles, folder: str, spool: Optional[Spool]) -> None:
         self._name = name
         self._script = script
         self._files = files
         self._folder = os.path.join(folder, name)
+        self._spool = spool
         self._options = script.get("Options") or {}
         self._loaded = False
 
@@ -1096,7 +1323,7 @@ class Script:
             file.write(f"cookbook_path {json.dumps(cookbooks)}\n")
         with open(os.path.join(self._folder, "node.json"), "w") as file:
             json.dump(node, file)
-        return self._run("chef-solo -j node.json -c solo.rb", self._folder)
+        return self._run(tool("chef-solo", self._name) + " -j node.json -c solo.rb", self._folder)
 
     def _berkshelf(self, cookbook: str) -> str:
         berksfile = os.path.join(
@@ -1109,7 +1336,9 @@ class Script:
             )
         vendored = os.path.join(self._folder, "berks-cookbooks")
         done = self._process(
-            f"berks vendor --berksfile={shell_quote(berksfile)} {shell_quote(vendored)}", self._folder, None
+            f"{tool('berks', self._name)} vendor --berksfile={shell_quote(berksfile)} {shell_quote(vendored)}",
+            self._folder,
+            None,
         )
         if done["exitCode"]:
             raise PlanError(SCRIPT_ERROR, f"Script {self._name}: berks vendor failed", done)
@@ -1132,7 +1361,8 @@ class Script:
         for file_name, content in write.items():
             with open(os.path.join(self._folder, file_name), "w") as file:
                 file.write(content)
-        command = f"puppet apply --hiera_config=hiera.yaml --modulepath {shell_quote(self._folder)} manifest.pp"
+        program = tool("puppet", self._name)
+        command = f"{program} apply --hiera_config=hiera.yaml --modulepath {shell_quote(self._folder)} manifest.pp"
         return self._run(command, self._folder, puppet=True)
 
     def _run(self, command: str, folder: str, input_text: Any = None, puppet: bool = False) -> AttributeDict:
@@ -1165,7 +1395,10 @@ class Script:
             stdout=subprocess.PIPE if out else subprocess.DEVNULL,
             stderr=subprocess.PIPE if err else subprocess.DEVNULL,
         )
-        readers = [Reader(pipe) if pipe is not None else None for pipe in (process.stdout, process.stderr)]
+        readers = [
+            Reader(pipe, Line(self._spool, self._name, stream)) if pipe is not None else None
+            for stream, pipe in (("stdout", process.stdout), ("stderr", process.stderr))
+        ]
         feeder = threading.Thread(target=feed, args=(process.stdin, content), daemon=True)
         feeder.start()
         code = process.wait()
@@ -1186,12 +1419,34 @@ def feed(pipe: Any, content: bytes) -> None:
         pass
 
 
+class Line:
+    """Puts what comes from a pipe into the spool, line by line."""
+
+    def __init__(self, spool: Optional[Spool], script: str, stream: str) -> None:
+        self.spool = spool
+        self.script, self.stream = script, stream
+        self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self.text = ""
+
+    def add(self, block: bytes, is_last: bool = False) -> None:
+        if self.spool is None:
+            return
+        self.text += self.decoder.decode(block, is_last)
+        end = max(self.text.rfind("\n"), self.text.rfind("\r")) + 1
+        if is_last or len(self.text) - end > SHOWN_LINE:
+            end = len(self.text)
+        if end:
+            self.spool.add(self.script, self.stream, self.text[:end])
+            self.text = self.text[end:]
+
+
 class Reader(threading.Thread):
     """Reads a pipe to its end, keeping the beginning and the end of what is too long."""
 
-    def __init__(self, pipe: IO[bytes]) -> None:
+    def __init__(self, pipe: IO[bytes], line: Line) -> None:
         super().__init__(daemon=True)
         self.pipe = pipe
+        self.line = line
         self.head = bytearray()
         self.tail = bytearray()
         self.dropped = 0
@@ -1200,6 +1455,7 @@ class Reader(threading.Thread):
 
     def run(self) -> None:
         for block in self.blocks():
+            self.line.add(block)
             with self.lock:
                 room = OUTPUT_LIMIT // 2 - len(self.head)
                 self.head += block[: max(room, 0)]
@@ -1208,6 +1464,7 @@ class Reader(threading.Thread):
                 if excess > 0:
                     del self.tail[:excess]
                     self.dropped += excess
+        self.line.add(b"", True)
 
     def blocks(self) -> Iterator[bytes]:
         while True:

@@ -4,6 +4,7 @@ the same way.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import hmac
@@ -11,7 +12,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from catalog.db import agents
+import sqlalchemy.exc
+
+from catalog.db import agents, outputs
 from catalog.db.base import Database
 from engine.agents import stored
 from engine.agents.stored import AgentTimeout, UnknownAgent, elapsed
@@ -30,7 +33,7 @@ class HttpAgents:
     secret: bytes
     settings: dict[str, object] = dataclasses.field(
         default_factory=dict
-    )  # more for the agents' configuration: retry_limit, ca_file
+    )  # more for the agents' configuration: retry_limit, ca, proxy
 
     def __post_init__(self) -> None:
         stored.checked_secret(self.secret)
@@ -54,6 +57,13 @@ class HttpAgents:
     def agent_id(self, environment_id: str, project_id: str, instance_id: str) -> str:
         """The id that `register` gives; registers nothing."""
         return stored.agent_id_of(environment_id, project_id, instance_id)
+
+    def watch(self, deployment_id: str, entity_id: str, agent_id: str, plan_id: str, plan: dict[str, Any]) -> None:
+        """Has the output of the plan kept with the deployment, for people. Idempotent by `plan_id`."""
+        fields = {"deployment_id": deployment_id, "entity_id": entity_id, "agent_id": agent_id, "plan_id": plan_id}
+        twice = contextlib.suppress(sqlalchemy.exc.IntegrityError)  # another worker did it, or the environment is gone
+        with twice, self.database.transaction() as session:
+            outputs.watch(session, **fields, plan=plan)
 
     def run(
         self,

@@ -41,6 +41,14 @@ class Agents(Protocol):
         """Takes back what the servers of an environment that is gone were let into. Idempotent."""
 
 
+@runtime_checkable
+class ShowsOutput(Protocol):
+    """A way to agents that sends what plans print while they run, for people."""
+
+    def watch(self, deployment_id: str, entity_id: str, agent_id: str, plan_id: str, plan: dict[str, Any]) -> None:
+        """Has the output of the plan kept with the deployment; before `run` or `send`. Idempotent by `plan_id`."""
+
+
 class Network(Protocol):
     """What network explorers ask of Neutron, as seen by the deployment's project."""
 

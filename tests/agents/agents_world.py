@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,10 +18,9 @@ import cheroot.wsgi
 import requests
 
 import catalog.db.environments
-import engine.agents.guest
 from catalog.api import agents as agents_api
 from catalog.db import base
-from engine.agents import http
+from engine.agents import boot, http
 
 SECRET = b"a secret of the tests, 32 bytes.."
 ENVIRONMENT, PROJECT = "e" * 32, "p" * 32
@@ -98,9 +96,9 @@ class Guest:
     def session(self) -> str:
         return (self.storage / f"session-{self.id}").read_text()
 
-    def start(self, *, reads_boot_data_again: bool = True) -> Guest:
+    def start(self, *, reads_boot_data_again: bool = True, source: str | None = None) -> Guest:
         self.folder.mkdir(exist_ok=True)
-        shutil.copy(engine.agents.guest.__file__, self.folder / "agent.py")
+        (self.folder / "agent.py").write_text(source or boot.agent_source())
         if reads_boot_data_again:
             config = {**self.access, "storage": str(self.storage), "retry_limit": 0.3}
             (self.folder / "agent.json").write_text(json.dumps(config))

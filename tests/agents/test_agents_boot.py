@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import email
 import gzip
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -53,6 +55,50 @@ def test_it_starts_the_agent_with_and_without_systemd() -> None:
     assert subprocess.run(["sh", "-n", "-c", text], check=True).returncode == 0
     assert "systemctl enable --now chandlery-agent" in text
     assert "agent.py --daemon" in text
+
+
+def test_it_starts_the_agent_with_every_boot_where_there_is_no_systemd() -> None:
+    files = {entry["path"]: entry for entry in parts(boot.user_data(ACCESS))["write_files"]}
+    script = files["/var/lib/cloud/scripts/per-boot/chandlery-agent"]
+    assert script["permissions"] == "0755"
+    assert subprocess.run(["sh", "-n", "-c", content(script)], check=True).returncode == 0
+    assert "exec python3 /usr/local/lib/chandlery/agent.py --daemon" in content(script)
+    assert "@reboot root /var/lib/cloud/scripts/per-boot/chandlery-agent" in content(
+        files["/etc/cron.d/chandlery-agent"]
+    )
+
+
+@pytest.mark.skipif(shutil.which("cloud-init") is None, reason="cloud-init is not installed")
+def test_cloud_inits_own_schema_finds_it_valid(tmp_path: pathlib.Path) -> None:
+    access = {**ACCESS, "ca": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"}
+    (tmp_path / "config.yaml").write_text(boot.cloud_config(access))
+    command = ["cloud-init", "schema", "--config-file", tmp_path / "config.yaml"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Valid" in done.stdout
+    (tmp_path / "config.yaml").write_text(boot.cloud_config(access).replace('"owner": "root:root"', '"owner": 1'))
+    assert subprocess.run(command, capture_output=True).returncode == 1  # it does look
+
+
+def test_the_agent_keeps_to_what_python_3_6_has(tmp_path: pathlib.Path) -> None:
+    """Its syntax and its library, by vermin; older Pythons, where they are installed, run it in the lifecycle tests."""
+    (tmp_path / "agent.py").write_text(boot.agent_source())
+    vermin = pathlib.Path(sys.executable).with_name("vermin")
+    command = [vermin, "-t=3.6-", "--no-tips", "--eval-annotations", tmp_path / "agent.py"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    (tmp_path / "agent.py").write_text(boot.agent_source() + "\nif (n := 1):\n    pass\n")
+    assert subprocess.run(command, capture_output=True).returncode == 1
+
+
+def test_the_agent_imports_nothing_but_the_standard_library() -> None:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(boot.agent_source())):
+        if isinstance(node, ast.Import):
+            found.update(name.name.partition(".")[0] for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            found.add(str(node.module).partition(".")[0])
+    assert found <= sys.stdlib_module_names
 
 
 def test_it_fits_into_what_nova_takes() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import gzip
 import json
 import pathlib
 import socket
@@ -101,6 +102,10 @@ def test_an_agent_sees_and_answers_its_own_plans_only(service: Service, new_gues
         (b"\xff\xfe", 400, "not JSON"),
         (b'{"ErrorCode": NaN}', 400, "NaN is not JSON"),
         (b"[" * 100_000, 400, "not JSON"),
+        (b'{"ErrorCode": 0, "Body": ' + b"[" * 80 + b"]" * 80 + b"}", 400, "nested deeper than 64 levels"),
+        (b'{"ErrorCode": 0, "Body": 1e999}', 400, "larger than a number can be"),
+        (b'{"ErrorCode": 0, "Body": 1' + b"0" * 5000 + b"}", 400, "not JSON"),
+        (gzip.compress(b'{"ErrorCode": 0, "Body": "' + b"x" * 10_000_000 + b'"}'), 400, "not JSON"),
         (b"[]", 400, "expected a JSON object, found list"),
         (b"{}", 400, "ErrorCode: expected an integer, found null"),
         (b'{"ErrorCode": "0"}', 400, "expected an integer"),
@@ -121,7 +126,7 @@ def test_results_that_are_none_are_refused_and_the_plan_goes_on(
     assert message in answer.json()["error"]["message"]
     good = service.post(f"{guest.id}/results/plan-1", session, {"ErrorCode": 0, "Body": "\ud800\0", "more": 1})
     assert good.status_code == 200
-    assert guest.run({}, "plan-1") == {"ErrorCode": 0, "Body": "\ud800\0", "SourceID": "plan-1"}
+    assert guest.run({}, "plan-1") == {"ErrorCode": 0, "Body": "\ufffd\ufffd", "SourceID": "plan-1"}
 
 
 def test_the_first_result_stays(service: Service, new_guest: Any) -> None:

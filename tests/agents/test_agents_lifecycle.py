@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 import json
 import os
@@ -206,6 +207,10 @@ def test_a_replaced_server_enrols_after_the_next_registration(service: Service, 
     assert old.value("return 'old'") == "old"
     new.access = service.agents.register(ENVIRONMENT, PROJECT, "i1")
     new.start()
+    wait_until(lambda: "the agent of this server is alive" in new.log())  # Heat deletes the old one after that
+    old.kill()
+    with service.database.transaction() as session:  # a minute later
+        session.get(table.Agent, old.id).seen -= datetime.timedelta(seconds=60)
     wait_until(lambda: "enrolled" in new.log())
     assert service.post(f"{old.id}/poll", old.session, {"wait": 0}).status_code == 401
     assert new.value("return args.storage", storage="new") == "new"

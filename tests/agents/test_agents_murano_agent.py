@@ -477,13 +477,43 @@ def test_what_is_no_result_is_dropped_and_the_next_one_counts(site: Site, body: 
     assert site.agents.run(access["agent_id"], "plan-1", {"ID": "x"}, 60)["Body"] == 5
 
 
-def test_an_answer_too_large_is_an_error_of_its_plan(site: Site) -> None:
+def test_ten_megabytes_of_output_lose_their_middle_and_nothing_fails(server: Server) -> None:
+    """The stock agent sends all of it; each control character takes six bytes in the message."""
+    script = "echo first; head -c 10000000 /dev/zero | tr '\\0' '\\1'; echo last"
+    plan = script_plan("return run().stdout", script)
+    plan["Scripts"]["run"]["Options"] = {"captureStdout": True}
+    result = server.run(plan)
+    assert result["ErrorCode"] == 0, str(result)[:500]
+    assert result["Body"].startswith("first\n")
+    assert result["Body"].endswith("last")
+    assert "characters left out" in result["Body"]
+    assert len(json.dumps(result)) < 5 * 1024 * 1024
+    assert server.value("return 'the next one runs'") == "the next one runs"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"SourceID": "x", "ErrorCode": 0, "Body": NaN}', "NaN is not JSON"),
+        (b'{"SourceID": "x", "ErrorCode": "none"}', "ErrorCode: expected an integer"),
+        (b'{"SourceID": "x", "ErrorCode": 0, "Body": ' + b"[" * 70 + b"]" * 70 + b"}", "nested deeper than 64 levels"),
+        (b'{"SourceID": "x", "ErrorCode": 0, "Body": [' + b"[]," * 600_000 + b"0]}", "more than 500000 values"),
+    ],
+)
+def test_an_answer_that_can_not_be_used_is_an_error_of_its_plan(site: Site, body: bytes, message: str) -> None:
     access = site.agents.register(site.environment_id, PROJECT, "web")
-    large = {"FormatVersion": "2.0.0", "SourceID": "x", "ErrorCode": 0, "Body": "x" * amqp.MOST_BYTES}
-    publish(access, json.dumps(large).encode(), message_id="x")
+    publish(access, body, message_id="x")
     result = site.agents.run(access["agent_id"], "plan-1", {"ID": "x"}, 60)
     assert result["ErrorCode"] == 1
-    assert "bytes; at most" in result["Body"]["Message"]
+    assert message in result["Body"]["Message"]
+
+
+def test_the_broker_refuses_a_message_larger_than_all_that_may_wait(site: Site) -> None:
+    access = site.agents.register(site.environment_id, PROJECT, "web")
+    with pytest.raises(wire.exceptions.MessageNacked):
+        publish(access, b"x" * (broker.WAITING_BYTES + 1), message_id="x")
+    publish(access, json.dumps({"SourceID": "x", "ErrorCode": 0, "Body": 1}).encode())
+    assert site.agents.run(access["agent_id"], "plan-1", {"ID": "x"}, 60)["Body"] == 1
 
 
 def test_a_flood_ends_at_the_broker_and_the_plan_is_answered(site: Site) -> None:

@@ -6,6 +6,7 @@ import base64
 import http.server
 import os
 import pathlib
+import re
 import shutil
 import stat
 import subprocess
@@ -234,8 +235,35 @@ def test_too_much_output_keeps_its_beginning_and_end(shared: Guest) -> None:
     assert len(result["Body"]) < 1.1 * 1024 * 1024
 
 
-def test_a_result_that_is_too_large_is_an_error(shared: Guest) -> None:
-    assert "at most" in error(shared, {"FormatVersion": "2.0.0", "Body": "return 'x' * 5000000"})[1]
+def test_ten_megabytes_of_output_that_are_no_text_do_not_fail_the_plan(shared: Guest) -> None:
+    """Each byte that is no UTF-8 is six in JSON: too much for a result, so more of the middle is left out."""
+    body = "a = run()\nb = run()\nreturn [a.stdout, b.stdout, 'end']"
+    script = "echo first; head -c 10000000 /dev/zero | tr '\\0' '\\377'; echo last"
+    first, second, end = shared.run(script_plan(body, script))["Body"]
+    assert end == "end"
+    for output in (first, second):
+        assert output.startswith("first\n")
+        assert output.endswith("last")
+        left_out = int(re.search(r"\[\.\.\. (\d+) characters left out \.\.\.\]", output)[1])
+        assert left_out + len(output) > 10_000_000
+    assert len(first) < 1024 * 1024
+
+
+def test_a_text_that_is_too_long_loses_its_middle(shared: Guest) -> None:
+    value = shared.value("return {'text': 'a' + 'x' * 5000000 + 'z', 'n': 1}")
+    assert value["n"] == 1
+    assert value["text"].startswith("ax")
+    assert value["text"].endswith("xz")
+    assert "characters left out" in value["text"]
+
+
+def test_a_result_that_is_too_large_without_long_texts_is_an_error(shared: Guest) -> None:
+    assert "not because of long texts" in error(shared, {"FormatVersion": "2.0.0", "Body": "return [1] * 1500000"})[1]
+
+
+def test_a_result_the_service_does_not_take_is_an_error_that_says_why(shared: Guest) -> None:
+    body = "x = []\nfor _ in range(100):\n  x = [x]\nreturn x"
+    assert "nested deeper than 64 levels" in error(shared, {"FormatVersion": "2.0.0", "Body": body})[1]
 
 
 def test_a_background_child_that_keeps_the_output_does_not_hold_the_plan(shared: Guest) -> None:
@@ -278,6 +306,47 @@ def test_a_git_repository_is_cloned(shared: Guest, tmp_path: pathlib.Path) -> No
 
 CHEF = '#!/bin/sh\necho "$@"; cat solo.rb node.json\n'
 PUPPET = '#!/bin/sh\necho "Error: it broke"; cat manifest.pp default.yaml\n'
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("Puppet", "needs the program puppet, which is not on this server; install the package puppet-agent"),
+        ("Chef", "needs the program chef-solo, which is not on this server; install the package chef or cinc"),
+    ],
+)
+def test_a_tool_that_is_not_installed_is_named_with_what_brings_it(shared: Guest, kind: str, message: str) -> None:
+    plan = {
+        "FormatVersion": "2.2.0",
+        "Body": "import os\nos.environ['PATH'] = '/nowhere'\nreturn x()",
+        "Scripts": {"x": {"Type": kind, "EntryPoint": "web::install", "Files": ["f"]}},
+        "Files": {"f": {"Name": "web/metadata.rb", "BodyType": "Text", "Body": ""}},
+    }
+    result = shared.run(plan)
+    assert result["ErrorCode"] == 100
+    assert message in result["Body"]["Message"]
+
+
+@pytest.mark.skipif(shutil.which("puppet") is None, reason="puppet is not installed (Debian: puppet-agent)")
+def test_the_real_puppet_applies_a_class_with_its_attributes(shared: Guest, tmp_path: pathlib.Path) -> None:
+    """A module as a package brings it; attributes reach the class through Hiera."""
+    target = tmp_path / "made-by-puppet"
+    manifest = f"""
+    class web::page($text = 'nothing', $times = 1) {{
+      file {{ '{target}': content => "${{text}} ${{times}}\\n", mode => '0640' }}
+      notify {{ "page: ${{text}}": }}
+    }}
+    """
+    plan = {
+        "FormatVersion": "2.1.0",
+        "Body": "return apply(attributes={'text': 'from hiera', 'times': 3})",
+        "Scripts": {"apply": {"Type": "Puppet", "EntryPoint": "web::page", "Files": ["f"]}},
+        "Files": {"f": {"Name": "web/manifests/page.pp", "BodyType": "Text", "Body": manifest}},
+    }
+    result = shared.run(plan, timeout=300)
+    assert result["ErrorCode"] == 0, result
+    assert "page: from hiera" in result["Body"]["stdout"]
+    assert target.read_text() == "from hiera 3\n"
 
 
 @pytest.fixture

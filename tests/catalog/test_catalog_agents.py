@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from catalog_cloud import Client, Cloud
 
-from catalog.db import agents
+from catalog.db import agents, deployments, outputs
 
 AGENT = "a" * 32
 BOOT, OWN = "secret-of-the-boot-data", "secret-of-the-agent"
@@ -51,6 +51,26 @@ def test_an_agent_enrols_once_waits_for_a_plan_and_hands_in_its_result_once(clou
     call(agent, "results/p2", {"ErrorCode": 0}, status=409)
     delivered = call(agent, "poll", {}).json
     assert (delivered["id"], delivered["plan"]) == ("p1", PLAN)
+    piece = {"from": 0, "to": 9, "texts": [["run", "stdout", "one\n"]]}
+    call(agent, "output/p1", piece, status=410)
+    call(agent, "output/p2", piece, status=409)
+    call(agent, "output/p3", piece, status=404)
+    with cloud.database.transaction() as session:
+        deployment = deployments.submit(
+            session,
+            environment_id=session.get(agents.Agent, AGENT).environment_id,
+            session_id=None,
+            project_id=cloud.member.project_id,
+            user_id="u",
+            kind="delete",
+            action=None,
+            model={},
+            lock=[],
+        )
+        of = {"deployment_id": deployment.id, "agent_id": AGENT, "entity_id": "vm"}
+        outputs.watch(session, **of, plan_id="p1", plan=PLAN)
+    assert call(agent, "output/p1", piece).json == {"next": 9}
+    call(agent, "output/p1", {"from": 0}, status=400)
     assert call(agent, "results/p1", {"ErrorCode": 0, "Body": 1}).json == {}
     with cloud.database.transaction() as session:
         agents.withdraw(session, "p2")
@@ -67,5 +87,8 @@ def test_what_is_no_request_of_an_agent_is_refused_in_its_own_form(agent: Client
     assert answer.json["error"]["code"] == 401
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
     agent("POST", f"/agents/v1/{AGENT}/poll", {"wait": 0}, status=401)
+    call(agent, "poll", {"wait": 0, "boot": "1" * 32}, status=204)
+    call(agent, "poll", {"wait": 0, "boot": "2" * 32}, status=204)
+    call(agent, "poll", {"wait": 0, "boot": "1" * 32}, status=409)
     too_much = {"wait": 0, "version": "x" * (70 << 10)}
     call(agent, "poll", too_much, status=413)

@@ -13,7 +13,7 @@ import pytest
 from catalog_cloud import Client, Cloud, archive_of
 from catalog_engine import ScriptedEngine, finish, scripted
 
-from catalog.db import base, deployments, journal, statuses
+from catalog.db import agents, base, deployments, journal, outputs, statuses
 
 APP = {
     "?": {"id": "a1", "type": "org.example.App"},
@@ -206,6 +206,67 @@ def test_only_so_many_streams_are_open_and_closed_ones_make_room(cloud: Cloud, d
     third = cloud.member("GET", path).app_iter
     cloud.member("GET", path, status=503)
     third.close()
+
+
+def print_lines(cloud: Cloud, deployment_id: str, *lines: str) -> None:
+    """As a server's agent does."""
+    with cloud.database.transaction() as session:
+        plan = session.get(agents.AgentPlan, "p1")
+        if plan is None:
+            environment_id = session.get(deployments.Deployment, deployment_id).environment_id
+            of = {"environment_id": environment_id, "project_id": cloud.member.project_id, "instance_id": "vm"}
+            agents.register(session, agent_id="a" * 32, token_hash="0" * 64, **of)
+            session.flush()
+            plan = agents.queue(session, agent_id="a" * 32, plan_id="p1", plan={"Name": "Install"}, timeout=None)
+            outputs.watch(
+                session,
+                deployment_id=deployment_id,
+                agent_id="a" * 32,
+                entity_id="vm",
+                plan_id="p1",
+                plan=plan.plan,
+            )
+            session.flush()
+        place = outputs.add(session, plan, outputs.Piece(begin=0, end=0, texts=[]))
+        for line in lines:
+            place = outputs.add(
+                session, plan, outputs.Piece(begin=place, end=place + 1, texts=[("run", "stdout", line)])
+            )
+
+
+def test_what_scripts_print_is_read_piece_by_piece(cloud: Cloud, deployed: tuple[str, str]) -> None:
+    path = "/v1/environments/{}/deployments/{}/output".format(*deployed)
+    assert cloud.member.json("GET", path) == {"output": [], "next": 0}
+    print_lines(cloud, deployed[1], "one\n", "two\n", "password=x\n")
+    first = cloud.member.json("GET", f"{path}?limit=2")
+    assert [chunk["text"] for chunk in first["output"]] == ["one\n", "two\n"]
+    assert {name: first["output"][0][name] for name in ("entity_id", "plan", "plan_id", "script", "stream")} == {
+        "entity_id": "vm",
+        "plan": "Install",
+        "plan_id": "p1",
+        "script": "run",
+        "stream": "stdout",
+    }
+    rest = cloud.member.json("GET", f"{path}?after={first['next']}")
+    assert [chunk["text"] for chunk in rest["output"]] == ["password=*** SANITIZED ***\n"]
+    assert cloud.member.json("GET", f"{path}?after={rest['next']}") == {"output": [], "next": 3}
+    for wrong in ("after=-1", "after=x", "limit=1.5", "after=99999999999", "after=²"):
+        cloud.member("GET", f"{path}?{wrong}", status=400)
+    cloud.stranger("GET", path, status=403)
+
+
+def test_events_have_the_output_for_those_who_ask_for_it(cloud: Cloud, deployed: tuple[str, str]) -> None:
+    path = "/v1/environments/{}/deployments/{}/events".format(*deployed)
+    print_lines(cloud, deployed[1], *(f"{number}\n" for number in range(120)))
+    assert [kind for _, kind, _ in events(cloud.member, path)] == ["report", "report", "report", "finished"]
+    found = events(cloud.member, f"{path}?output=true")
+    assert [kind for _, kind, _ in found] == ["report"] * 3 + ["output"] * 120 + ["finished"]
+    assert "".join(data["text"] for _, kind, data in found if kind == "output").split() == [
+        str(number) for number in range(120)
+    ]
+    assert [found[number][0] for number in (0, 2, 3, 122, 123)] == ["1.0", "3.0", "3.1", "3.120", "3.120"]
+    resumed = events(cloud.member, f"{path}?output=true", Last_Event_ID="3.118")
+    assert [data.get("text") for _, _, data in resumed] == ["118\n", "119\n", None]
 
 
 # --- actions ---------------------------------------------------------------------------------------------------------

@@ -51,6 +51,7 @@ GET    /v1/deployments                                                401    200
 GET    /v1/environments/{environment}/deployments                     401    200    200      403   200
 GET    /v1/environments/{environment}/deployments/{deployment}        401    200    200      403   200
 GET    /v1/environments/{environment}/deployments/{deployment}/events 401    200    200      403   200
+GET    /v1/environments/{environment}/deployments/{deployment}/output 401    200    200      403   200
 POST   /v1/environments/{environment}/deployments/{deployment}/cancel 401    403    200      403   200
 POST   /v1/environments/{environment}/deployments/{deployment}/retry  401    403    409      403   409
 POST   /v1/environments/{environment}/actions/{action}                401    403    200      403   200
@@ -99,6 +100,7 @@ GET    /v1/schemas/{class}                                            401    200
 GET    /v1/schemas/{class}/{methods}                                  401    200    200      404   404
 POST   /agents/v1/{agent}/enrol                                       401    401    401      401   401
 POST   /agents/v1/{agent}/poll                                        401    401    401      401   401
+POST   /agents/v1/{agent}/output/{plan}                               401    401    401      401   401
 POST   /agents/v1/{agent}/results/{plan}                              401    401    401      401   401
 GET    /                                                              300    300    300      300   300
 GET    /healthcheck                                                   200    200    200      200   200
@@ -133,6 +135,7 @@ BODIES: dict[str, Any] = {
     "POST /v1/catalog/imports": {"name": "org.example.Nowhere"},
     "POST /agents/v1/{agent}/enrol": {"session": "0" * 64},
     "POST /agents/v1/{agent}/poll": {},
+    "POST /agents/v1/{agent}/output/{plan}": {"from": 0, "to": 0, "texts": []},
     "POST /agents/v1/{agent}/results/{plan}": {"ErrorCode": 0},
 }
 TYPES = {"PATCH": {"model": "application/env-model-json-patch", "packages": "application/murano-packages-json-patch"}}

@@ -140,6 +140,6 @@ def test_an_environment_that_murano_deployed_goes_on_where_it_was(libraries, wor
     resources = world.template["resources"]
     assert [name for name, resource in resources.items() if resource["type"] == "OS::Neutron::Net"] == ["network-n2"]
     assert resources["web"]["properties"]["user_data"] == {"get_resource": "user_data-web"}
-    assert world.named("agent.register") == []
+    assert [effect.arguments["instance_id"] for effect in world.named("agent.register")] == ["id-web"]
     assert stored["defaultNetworks"]["environment"] == "n2"
     assert stored["regions"][""]["defaultNetworks"]["environment"]["subnetCidr"] == "10.0.7.0/24"

@@ -14,6 +14,7 @@ from sqlalchemy import orm
 from catalog.api import conditional, errors
 from catalog.api.request import SESSION_HEADER, Request
 from catalog.db import environments, sessions
+from catalog.db.deployments import Deployment
 from catalog.db.environments import Environment
 from catalog.db.sessions import Session
 
@@ -129,3 +130,16 @@ def idle(session: orm.Session, environment: Environment) -> None:
     status = environments.status(session, environment.id)
     if status in environments.BUSY:
         raise errors.Forbidden(f"Environment {environment.id} is {status}. Wait for its end.")
+
+
+def deployment_of(request: Request, session: orm.Session) -> Deployment:
+    """The deployment of the path: 404 for an unknown one, 400 for one of another environment, 403 for a foreign one."""
+    row = session.get(Deployment, request.values["deployment"])
+    if row is None:
+        environment_of(request, session)
+        raise errors.NotFound(f"Deployment with id {request.values['deployment']} not found")
+    if row.environment_id != request.values["environment"]:
+        environment_of(request, session)
+        raise errors.BadRequest(f"Deployment {row.id} does not belong to environment {request.values['environment']}")
+    environment_of(request, session)
+    return row

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,12 +15,13 @@ from sqlalchemy import orm
 from catalog import model
 from catalog.api import errors
 from catalog.api.request import Request
-from catalog.api.v1 import access, submission
+from catalog.api.v1 import access, outputs, submission
 from catalog.db import deployments, environments, statuses
 from catalog.db.base import Database
 from catalog.db.deployments import Deployment
 
 KEEPALIVE_SECONDS = 15  # silence after which an event stream sends a comment, so that proxies keep it open
+LAST_EVENT = re.compile(r"(\d{1,9})(?:\.(\d{1,9}))?", re.ASCII)
 STREAM_SECONDS = 3600  # the longest life of one stream; clients reconnect with Last-Event-ID
 
 
@@ -51,7 +53,7 @@ def reports(request: Request) -> Any:
     With `progress=true` what the engine says of its own work is among them.
     """
     with request.database.reading() as session:
-        row = _deployment(request, session)
+        row = access.deployment_of(request, session)
         request.authorize("statuses_deployments", environment_id=row.environment_id, deployment_id=row.id)
         wanted = request.params.getall("service_id")
         entity_ids = _inside(row, wanted)
@@ -64,7 +66,7 @@ def reports(request: Request) -> Any:
 def cancel(request: Request) -> Any:
     """POST /environments/E/deployments/D/cancel: ends it at its next step; 409 when it has ended already."""
     with request.database.transaction() as session:
-        row = _deployment(request, session)
+        row = access.deployment_of(request, session)
         request.authorize("cancel_deployment", environment_id=row.environment_id, deployment_id=row.id)
         if not deployments.cancel(session, row.id):
             raise errors.Conflict(f"Deployment {row.id} has finished already")
@@ -75,7 +77,7 @@ def cancel(request: Request) -> Any:
 def retry(request: Request) -> Any:
     """POST /environments/E/deployments/D/retry: the same again, from the step that failed (docs/engine.md)."""
     with request.database.transaction() as session:
-        row = _deployment(request, session)
+        row = access.deployment_of(request, session)
         request.authorize("retry_deployment", environment_id=row.environment_id, deployment_id=row.id)
         environment = access.environment_of(request, session)
         made = submission.submit_retry(request, session, environment, row)
@@ -89,16 +91,21 @@ def events(request: Request) -> Any:
 
     Each event has the report's sequence as id, `report` as type and the report as data; the last one is of type
     `finished` with the deployment as data. With `progress=true` what the engine says of its own work is among them.
+    With `output=true` there are events of type `output`, too, and ids say where the client is in both:
+    `<report>.<output>`.
     """
+    shows_output = request.flag("output")
     with request.database.reading() as session:
-        row = _deployment(request, session)
+        row = access.deployment_of(request, session)
         request.authorize("statuses_deployments", environment_id=row.environment_id, deployment_id=row.id)
+        if shows_output:
+            request.authorize("output_deployments", environment_id=row.environment_id, deployment_id=row.id)
         deployment_id = row.id
-    text = request.web.headers.get("Last-Event-ID", "0")
-    after = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    place = LAST_EVENT.fullmatch(request.web.headers.get("Last-Event-ID", "0"))
+    after, seen = (int(place[1]), int(place[2] or 0)) if place else (0, 0)
     if not request.services.event_streams.acquire(blocking=False):
         raise errors.Unavailable("Too many event streams are open. Repeat in a while, or ask for the reports instead.")
-    body = _Stream(request, deployment_id, after, request.flag("progress"))
+    body = _Stream(request, deployment_id, after, seen if shows_output else None, request.flag("progress"))
     headers = [("Content-Type", "text/event-stream"), ("Cache-Control", "no-store"), ("X-Accel-Buffering", "no")]
     return webob.Response(app_iter=body, headerlist=headers)
 
@@ -106,11 +113,11 @@ def events(request: Request) -> Any:
 class _Stream:
     """The events of one deployment; the server calls `close` when the client is gone or all was sent."""
 
-    def __init__(self, request: Request, deployment_id: str, after: int, progress: bool) -> None:
+    def __init__(self, request: Request, deployment_id: str, after: int, seen: int | None, progress: bool) -> None:
         self._slots = request.services.event_streams
         self._closed = False
         interval = request.config.api.event_interval
-        self._events = _events(request.database, deployment_id, after, interval, progress)
+        self._events = _events(request.database, deployment_id, after, seen, interval, progress)
 
     def __iter__(self) -> Iterator[bytes]:
         return self._events
@@ -121,7 +128,10 @@ class _Stream:
             self._slots.release()
 
 
-def _events(database: Database, deployment_id: str, after: int, interval: float, progress: bool) -> Iterator[bytes]:
+def _events(
+    database: Database, deployment_id: str, after: int, seen: int | None, interval: float, progress: bool
+) -> Iterator[bytes]:
+    """Reports from `after` on; output from `seen` on, none if that is None."""
     yield b": reports of a deployment\n\n"
     ends = time.monotonic() + STREAM_SECONDS
     spoken = time.monotonic()
@@ -131,15 +141,21 @@ def _events(database: Database, deployment_id: str, after: int, interval: float,
             found = (
                 [] if row is None else statuses.of_deployment(session, deployment_id, after=after, progress=progress)
             )
+            printed = [] if seen is None else outputs.news(session, deployment_id, seen)
             finished = row is None or row.state == deployments.FINISHED
             last = {} if row is None or not finished else _shown(session, [row])[0]
         for status in found:
             after = status.sequence
-            yield _event("report", submission.shown_status(status), after)
+            yield _event("report", submission.shown_status(status), after, seen)
+        for chunk in printed:
+            seen = chunk.number
+            yield _event("output", outputs.shown(chunk), after, seen)
+        if len(printed) == outputs.AT_ONCE:
+            continue
         if finished:
-            yield _event("finished", last, after)
+            yield _event("finished", last, after, seen)
             return
-        if found:
+        if found or printed:
             spoken = time.monotonic()
         elif time.monotonic() - spoken > KEEPALIVE_SECONDS:
             spoken = time.monotonic()
@@ -147,21 +163,9 @@ def _events(database: Database, deployment_id: str, after: int, interval: float,
         time.sleep(interval)
 
 
-def _event(kind: str, data: Any, sequence: int) -> bytes:
-    return f"id: {sequence}\nevent: {kind}\ndata: {json.dumps(data)}\n\n".encode()
-
-
-def _deployment(request: Request, session: orm.Session) -> Deployment:
-    """The deployment of the path: 404 for an unknown one, 400 for one of another environment, 403 for a foreign one."""
-    row = session.get(Deployment, request.values["deployment"])
-    if row is None:
-        access.environment_of(request, session)
-        raise errors.NotFound(f"Deployment with id {request.values['deployment']} not found")
-    if row.environment_id != request.values["environment"]:
-        access.environment_of(request, session)
-        raise errors.BadRequest(f"Deployment {row.id} does not belong to environment {request.values['environment']}")
-    access.environment_of(request, session)
-    return row
+def _event(kind: str, data: Any, sequence: int, seen: int | None) -> bytes:
+    place = f"{sequence}" if seen is None else f"{sequence}.{seen}"
+    return f"id: {place}\nevent: {kind}\ndata: {json.dumps(data)}\n\n".encode()
 
 
 def _shown(session: orm.Session, rows: Sequence[Deployment]) -> list[dict[str, Any]]:
