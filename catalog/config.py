@@ -111,6 +111,7 @@ REPOSITORIES = (
 ENGINE = (
     cfg.IntOpt("check_timeout", default=60, min=1, help="Seconds to wait for a check or a schema."),
     cfg.IntOpt("plan_timeout", default=120, min=1, help="Seconds to wait for the engine's plan."),
+    cfg.IntOpt("reconcile_timeout", default=120, min=1, help="Seconds to wait for a look at all stacks of a project."),
     cfg.IntOpt("static_action_timeout", default=60, min=1, help="Seconds to wait for the result of a static action."),
 )
 

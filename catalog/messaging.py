@@ -26,6 +26,7 @@ NOT_FOUND = (  # spec/api-v1 §1.9: which failures of a static action are a 404
     "NoPackageForClassFound",
     "MethodNotExposed",
     "NoMethodRegistered",
+    "NotLeftOver",
 )
 BAD_REQUEST = (
     "NoMatchingMethod",  # arguments that do not fit are the caller's: the original's tests want a 400 (§4.1)
@@ -75,6 +76,16 @@ class Engine:
     def schema(self, **arguments: Any) -> Any:
         """JSON schemas of a class and its model builders. Raises `errors.ApiError`."""
         return self._ask("schema", self._timeouts.check_timeout, **arguments)
+
+    def reconcile(self, project_id: str, environment_id: str | None = None) -> Any:
+        """What a project's cloud has and should not, or has not and should. Raises `errors.ApiError`."""
+        timeout = self._timeouts.reconcile_timeout
+        return self._ask("reconcile", timeout, project_id=project_id, environment_id=environment_id)
+
+    def remove_leftover(self, project_id: str, stack_id: str) -> Any:
+        """Begins to remove a leftover stack; what it is. Raises `errors.ApiError`."""
+        timeout = self._timeouts.reconcile_timeout
+        return self._ask("remove_leftover", timeout, project_id=project_id, stack_id=stack_id)
 
     def close(self) -> None:
         """Closes the connection to the broker."""

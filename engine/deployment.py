@@ -25,9 +25,11 @@ from engine import (
     execution,
     holding,
     models,
+    outages,
     packages,
     progress,
     retry,
+    tags,
     traces,
 )
 from engine.clouds import ports, services
@@ -72,6 +74,7 @@ class Deployments:
         self._clouds = clouds
         self._natives = natives
         self._settings = settings or EngineSettings()
+        self._tags = tags.Tags(database, self._settings.stack_tags)
 
     def run(self, held: Lease) -> None:
         """Runs the deployment to its end. Raises `dsl.Interrupted` when another worker shall go on with it."""
@@ -99,7 +102,7 @@ class Deployments:
         """The environment is gone: so is what its servers were let into. Whatever fails here is tried again later."""
         left: str | None = None
         try:
-            self._clouds(context_of(row, self._settings, held.check)).agents.forget(row.environment_id)
+            self._clouds(self._context(held, row)).agents.forget(row.environment_id)
         except (ports.CloudError, dsl.Interrupted) as error:
             LOG.warning("environment %s: its agents could not be forgotten: %s", row.environment_id, error)
             left = f"{error}; it is tried again with a later server that is let in"
@@ -152,7 +155,7 @@ class Deployments:
         self, held: Lease, row: deployments.Deployment, journal: Journal, components: progress.Components
     ) -> execution.DurableSystem:
         """The world in which the deployment's program runs."""
-        context = context_of(row, self._settings, held.check)
+        context = self._context(held, row)
         if row.retry_of is not None:
             context = dataclasses.replace(context, retry=retry.heeded(row, journal))
         return execution.DurableSystem(
@@ -164,6 +167,12 @@ class Deployments:
             most_effects=self._settings.most_effects,
             told=progress.Progress(deployment_id=row.id, environment_id=row.environment_id, components=components),
         )
+
+    def _context(self, held: Lease, row: deployments.Deployment) -> effects.Context:
+        found = outages.patiently(
+            lambda: self._tags.of(row.environment_id), what=f"deployment {row.id}", pause=held.pause
+        )
+        return dataclasses.replace(context_of(row, self._settings, held.check), stack_tags=found)
 
     def library(self, lock: packages.Lock) -> dsl.Library:
         return self._store.library(lock)

@@ -16,7 +16,7 @@ from oslo_config import cfg
 import dsl
 from catalog import broker
 from catalog.broker import oslo_messaging
-from engine import check, class_configs, deployment, effects, packages, plan, questions
+from engine import check, class_configs, deployment, effects, packages, plan, questions, reconciling
 
 LOG = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ class Endpoint:
         settings: deployment.EngineSettings,
         wake: Callable[[], None],
         providers: check.Providers,
+        reconciler: reconciling.Reconciler,
     ) -> None:
         self._store = store
         self._clouds = clouds
@@ -51,6 +52,7 @@ class Endpoint:
         self._settings = settings
         self._wake = wake
         self._providers = providers
+        self._reconciler = reconciler
 
     def deployment_ready(self, context: dict[str, Any], deployment_id: str) -> None:
         """There is something to claim."""
@@ -151,6 +153,19 @@ class Endpoint:
             return dict(library.schemas(class_name, method_names, version=class_version, package=package_name))
 
         return _faults_named(answer)
+
+    @oslo_messaging.expected_exceptions(Fault)
+    def reconcile(self, context: dict[str, Any], project_id: str, environment_id: str | None = None) -> dict[str, Any]:
+        """What a project's cloud has and should not, or has not and should: `engine.reconciling`."""
+        return self._reconciler.reconcile(project_id, environment_id)
+
+    @oslo_messaging.expected_exceptions(Fault)
+    def remove_leftover(self, context: dict[str, Any], project_id: str, stack_id: str) -> dict[str, Any]:
+        """Begins to remove a leftover; what it is."""
+        try:
+            return self._reconciler.remove(project_id, stack_id)
+        except reconciling.NotLeftOver as error:
+            raise fault("NotLeftOver", str(error)) from error
 
     def _context(
         self,

@@ -20,7 +20,7 @@ from typing import Any
 from oslo_config import cfg
 
 from catalog.db import base, content_stores, deployments, plans
-from engine import check, config, deployment, notices, packages, rpc, system, worker
+from engine import check, config, deployment, notices, packages, reconciling, rpc, system, tags, worker
 
 LOG = logging.getLogger(__name__)
 
@@ -70,7 +70,11 @@ class EngineService:
                 keep_journals=conf.engine.keep_journals * 86400.0,
             ),
         )
-        endpoint = rpc.Endpoint(store, clouds, natives, settings, self.worker.wake, check.Providers(database))
+        reconciler = reconciling.Reconciler(
+            database, clouds, tags.Tags(database, settings.stack_tags), settings.options
+        )
+        providers = check.Providers(database)
+        endpoint = rpc.Endpoint(store, clouds, natives, settings, self.worker.wake, providers, reconciler)
         self._server = rpc.server(conf, endpoint)
 
     def start(self) -> None:

@@ -146,6 +146,13 @@ def unfinished(session: orm.Session, environment_id: str) -> list[Deployment]:
     return list(session.scalars(query.order_by(Deployment.created, Deployment.id)))
 
 
+def busy_environments(session: orm.Session) -> list[str]:
+    """Ids of the environments that have deployments which are queued or run."""
+    return list(
+        session.scalars(sa.select(Deployment.environment_id).where(Deployment.state.in_(UNFINISHED)).distinct())
+    )
+
+
 def shown_state(deployment: Deployment, levels: Mapping[str, int]) -> str:
     """The state as API v1 shows it (spec/api-v1 §1.8); `levels` counts the deployment's statuses by level."""
     failed = levels.get("error", 0) > 0 or bool((deployment.result or {}).get("isException"))

@@ -16,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import orm
 
+from catalog.db import environments
 from catalog.db.base import Base, Identifier, Json, LongText, Timestamp, now
 
 THERE = "there"  # the cloud has it
@@ -215,9 +216,9 @@ def end(
     session.flush()
 
 
-def receipt(session: orm.Session, environment_id: str) -> Receipt | None:
+def receipt(session: orm.Session, environment_id: str, *, for_update: bool = False) -> Receipt | None:
     """What is known of an environment that ended, None of one that is there or never was."""
-    return session.get(Receipt, environment_id)
+    return session.get(Receipt, environment_id, with_for_update=for_update or None)
 
 
 def of_environment(session: orm.Session, environment_id: str, state: str | None = None) -> list[CloudResource]:
@@ -235,19 +236,38 @@ def of_environment(session: orm.Session, environment_id: str, state: str | None 
 def stacks(
     session: orm.Session, *, project_id: str | None = None, environment_id: str | None = None
 ) -> list[CloudResource]:
-    """The stacks of a project, of an environment, or of all, that the cloud may still have."""
+    """The stacks of an environment, or of all that a project has or had, that the cloud may still have."""
     query = sa.select(CloudResource).where(CloudResource.type == STACK, CloudResource.state.in_((THERE, LEFT)))
     if project_id is not None:
-        query = query.where(CloudResource.project_id == project_id)
+        query = query.where(sa.or_(*(CloudResource.environment_id.in_(each) for each in _of_project(project_id))))
     if environment_id is not None:
         query = query.where(CloudResource.environment_id == environment_id)
     rows = session.scalars(query.order_by(CloudResource.made, CloudResource.id))
     return [row for row in rows if row.name == row.stack]
 
 
+def receipts(session: orm.Session, project_id: str) -> list[Receipt]:
+    """The receipts of a project's environments that ended, the newest first."""
+    query = sa.select(Receipt).where(Receipt.project_id == project_id)
+    return list(session.scalars(query.order_by(Receipt.ended.desc(), Receipt.environment_id)))
+
+
 def projects(session: orm.Session) -> list[str]:
-    """Projects that have something in their receipts."""
-    return sorted(session.scalars(sa.select(CloudResource.project_id).distinct()))
+    """Projects for whose environments, there or gone, something was ever made."""
+    made = sa.select(CloudResource.environment_id).distinct()
+    found: set[str] = set()
+    for table, key in ((Receipt, Receipt.environment_id), (environments.Environment, environments.Environment.id)):
+        found.update(session.scalars(sa.select(table.project_id).where(key.in_(made)).distinct()))
+    return sorted(found)
+
+
+def _of_project(project_id: str) -> tuple[sa.Select[str], sa.Select[str]]:
+    """The ids of its environments, and of those that ended."""
+    row = environments.Environment
+    return (
+        sa.select(row.id).where(row.project_id == project_id),
+        sa.select(Receipt.environment_id).where(Receipt.project_id == project_id),
+    )
 
 
 def _rows(session: orm.Session, place: Place, ids: Sequence[str]) -> Iterator[CloudResource]:

@@ -15,7 +15,17 @@ from oslo_config import cfg
 from oslo_policy import policy
 
 from catalog.api import errors
-from catalog.policies import base, categories, deployments, environments, packages, repositories, schemas, statistics
+from catalog.policies import (
+    base,
+    categories,
+    deployments,
+    environments,
+    packages,
+    receipts,
+    repositories,
+    schemas,
+    statistics,
+)
 from catalog.policies import templates as environment_templates
 
 
@@ -40,6 +50,7 @@ def list_rules() -> list[policy.RuleDefault]:
     modules = (
         base,
         environments,
+        receipts,
         deployments,
         environment_templates,
         packages,

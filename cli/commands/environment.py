@@ -8,7 +8,7 @@ from typing import Any
 
 from cli import compositions, errors, output, sessions
 from cli.call import Call
-from cli.commands import deployment
+from cli.commands import deployment, receipt
 
 COLUMNS = {"name": "Name", "status": "Status", "version": "Version", "updated": "Updated", "id": "Id"}
 
@@ -52,6 +52,8 @@ def register(subparsers: Any, shared: argparse.ArgumentParser) -> None:
     delete_.add_argument("--abandon", action="store_true", help="forget it, leave its resources alone")
     delete_.add_argument("--wait", action="store_true")
     delete_.set_defaults(run=delete)
+
+    receipt.register(actions, shared)
 
 
 def show_list(call: Call) -> int:

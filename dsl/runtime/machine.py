@@ -218,8 +218,10 @@ class Machine:
         budget = max(1, self.limits.steps // _SHARE)
         self.steps = min(_CHUNK, budget)
         self._left = budget - self.steps
-        if self._deadline is not None:
-            self._deadline = time.monotonic() + self.limits.seconds / _SHARE
+        if self._counting is not None:
+            self.pause_clock()
+            self._used = min(self._used, self.limits.seconds * (1 - 1 / _SHARE))
+            self.resume_clock()
         return True
 
     def reached(self, limit: str, message: str) -> LimitReached:

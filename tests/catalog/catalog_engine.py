@@ -46,6 +46,12 @@ class ScriptedEngine:
     def schema(self, _context: Any, **arguments: Any) -> Any:
         return self._reply("schema", arguments)
 
+    def reconcile(self, _context: Any, **arguments: Any) -> Any:
+        return self._reply("reconcile", arguments)
+
+    def remove_leftover(self, _context: Any, **arguments: Any) -> Any:
+        return self._reply("remove_leftover", arguments)
+
     def _reply(self, name: str, arguments: dict[str, Any]) -> Any:
         self.asked.append((name, arguments))
         if isinstance(self.answer, Exception):

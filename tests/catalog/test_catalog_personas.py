@@ -30,6 +30,11 @@ PUT    /v1/environments/{environment}                                 401    403
 DELETE /v1/environments/{environment}                                 401    403    200      403   200
 GET    /v1/environments/{environment}/lastStatus                      401    200    200      403   200
 GET    /v1/environments/{environment}/topology                        401    200    200      403   200
+GET    /v1/environments/{environment}/receipt                         401    200    200      403   200
+GET    /v1/receipts                                                   401    200    200      200   200
+GET    /v1/reconciliations                                            401    403    403      403   200
+POST   /v1/reconciliations                                            401    403    200      403   200
+DELETE /v1/leftovers/{stack}                                          401    403    200      200   200
 POST   /v1/environments/{environment}/check                           401    200    200      403   200
 POST   /v1/environments/{environment}/plan                            401    200    200      403   200
 POST   /v1/environments/{environment}/configure                       401    403    200      403   200
@@ -154,7 +159,21 @@ WITH_SESSION = ("services", "services/{path}", "model/")  # what is written in a
 MESSAGING = {"exchange": "personas"}
 
 # What the engine says to a question, by the last part of the route's path.
-ANSWERS: dict[str, Any] = {"check": [], "plan": {"steps": [], "hash": "0" * 64, "moment": 1.0}}
+ANSWERS: dict[str, Any] = {
+    "check": [],
+    "plan": {"steps": [], "hash": "0" * 64, "moment": 1.0},
+    "reconciliations": {"leftovers": [], "drift": [], "foreign": [], "skipped": [], "problems": []},
+    "{stack}": {
+        "stack_id": "s1",
+        "name": "stack",
+        "region": None,
+        "project_id": "p",
+        "environment_id": None,
+        "environment_name": None,
+        "status": None,
+        "reason": "its environment is gone",
+    },
+}
 
 World = dict[str, str]  # what the names in paths stand for
 
@@ -209,6 +228,8 @@ def call(client: Client, method: str, path: str, world: World) -> Any:
         raw, kind = multipart([("file", ("package.zip", archive_of("org.example.New")))])
         return client(method, address, raw=raw, status=None, **{**headers, "Content_Type": kind})
     body = BODIES.get(route)
+    if route == "POST /v1/reconciliations":
+        body = {"environment_id": world["environment"]}
     if isinstance(body, dict) and body.get("name") == "new":
         body = {"name": f"new-{world['person']}"}
     return client(method, address, body, status=None, **headers)
@@ -297,6 +318,7 @@ def furnish(cloud: Cloud, number: int) -> World:
         "model_path": f"services/{SECRET}-app",
         "instance": "i1",
         "methods": "modelBuilder",
+        "stack": "s1",
         "agent": "0" * 32,
         "plan": "p1",
     }

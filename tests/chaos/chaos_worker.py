@@ -238,7 +238,7 @@ def _answering(orders: Orders, working: worker.Worker) -> Any:
     """The RPC server, on a real broker."""
     if orders.broker is None:
         return None
-    from engine import check, config, rpc
+    from engine import check, config, reconciling, rpc, tags
 
     messaging = {"transport_url": orders.broker, "exchange": orders.exchange}
     conf = config.load(overrides={"messaging": messaging})
@@ -250,6 +250,7 @@ def _answering(orders: Orders, working: worker.Worker) -> Any:
         deployment.EngineSettings(),
         working.wake,
         check.Providers(database),
+        reconciling.Reconciler(database, _clouds(orders, database), tags.Tags(database)),
     )
     server = rpc.server(conf, endpoint)
     server.start()

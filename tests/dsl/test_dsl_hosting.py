@@ -216,6 +216,24 @@ def test_destructors_that_fail_or_run_into_limits_stop_the_destruction_of_nobody
     assert all("t.Item" in each.error.formatted() for each in one.program.swallowed if each.what == ".destroy")
 
 
+def test_a_destructor_that_uses_up_all_time_leaves_some_for_the_others() -> None:
+    classes = """
+    Name: Main
+    Properties: {items: {Contract: [$.class(Item)]}}
+    Methods:
+      .destroy: {Body: [trace(main)]}
+    ---
+    Name: Item
+    Methods:
+      .destroy: {Body: [{While: !yaql "true", Do: []}]}
+    """
+    copy = {"?": {"type": "t.Main", "id": "m"}, "items": [{"?": {"type": "t.Item", "id": f"i{n}"}} for n in range(3)]}
+    one = World(classes, limits=dsl.Limits(steps=10**9, seconds=0.2)).load({"Objects": None, "ObjectsCopy": copy})
+    one.program.collect()
+    assert one.trace == ["main"]
+    assert ["seconds" in each.error.formatted() for each in one.program.swallowed] == [True] * 3
+
+
 def test_destructors_that_all_run_into_a_limit_end_in_the_end() -> None:
     """No program gets a second chance for ever: the host's time is bounded."""
     classes = """

@@ -91,6 +91,11 @@ def test_grafana_on_a_server_from_composition_to_receipt(installation):
     deleted = installation.run("environment", "delete", "small", "--wait")
     assert deleted.returncode == errors.OK, deleted.stderr
     assert installation.json("lab", "list") == []
+    receipt = installation.json("environment", "receipt", "small")
+    assert (receipt["how"], receipt["counts"]["there"], receipt["counts"]["left"]) == ("deleted", 0, 0)
+    kinds = [each["type"] for each in receipt["resources"] if each["state"] == "gone"]
+    assert kinds.count("OS::Nova::Server") >= 2
+    assert installation.json("environment", "reconcile")["leftovers"] == []
 
 
 def test_an_unknown_environment_is_named_with_those_there_are(installation):

@@ -22,6 +22,7 @@ from catalog.api import errors
 AREAS = (
     "document",
     "environments",
+    "receipts",
     "sessions",
     "applications",
     "deployments",

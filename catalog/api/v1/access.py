@@ -25,9 +25,14 @@ def environment_of(request: Request, session: orm.Session, environment_id: str |
     environment = environments.get(session, environment_id)
     if environment is None:
         raise errors.NotFound(f"Environment with id {environment_id} not found")
-    if environment.project_id != request.caller.project_id and not request.caller.is_admin:
-        raise errors.Forbidden("User is not authorized to access these tenant resources")
+    own_project(request, environment.project_id)
     return environment
+
+
+def own_project(request: Request, project_id: str) -> None:
+    """403 for what belongs to another project (administrators pass)."""
+    if project_id != request.caller.project_id and not request.caller.is_admin:
+        raise errors.Forbidden("User is not authorized to access these tenant resources")
 
 
 def session_of(request: Request, session: orm.Session, session_id: str, *, for_update: bool = False) -> Session:

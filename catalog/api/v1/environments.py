@@ -15,7 +15,7 @@ from catalog.api import errors
 from catalog.api.request import Request, check_name, check_text
 from catalog.api.timestamps import timestamp
 from catalog.api.v1 import access, plans, submission
-from catalog.db import environments, sessions, statuses
+from catalog.db import environments, resources, sessions, statuses
 from catalog.db.environments import Environment
 
 MOST_IDS = 5000  # asked for in one query: databases bound the number of values in one
@@ -132,11 +132,11 @@ def delete(request: Request) -> Any:
         if held is not None and environment.generation != compared:
             raise errors.Conflict(f"Environment {environment.id} was changed while the plan was compared.")
         if request.flag("abandon"):
-            session.delete(environment)
+            _end(request, session, environment, resources.ABANDONED)
             return None
         access.idle(session, environment)
         if "ObjectsCopy" not in environment.model:
-            session.delete(environment)
+            _end(request, session, environment, resources.DELETED)
             return None
         opened = sessions.open_for(session, environment, request.caller.user_id)
         opened.model = {**opened.model, "Objects": None}
@@ -192,6 +192,20 @@ def tagged(answer: Any, etag: str) -> webob.Response:
     body = b"" if answer is None else json.dumps(answer).encode()
     return webob.Response(
         body=body, content_type="application/json", charset=None, headerlist=None, etag=etag.strip('"')
+    )
+
+
+def _end(request: Request, session: orm.Session, environment: Environment, how: str) -> None:
+    """Removes the environment without the engine; its receipt stays."""
+    session.delete(environment)
+    session.flush()  # a worker that holds its deployment is waited for, and writes into the receipt before it is closed
+    resources.end(
+        session,
+        environment_id=environment.id,
+        project_id=environment.project_id,
+        name=environment.name,
+        user_id=request.caller.user_id,
+        how=how,
     )
 
 

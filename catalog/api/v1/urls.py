@@ -22,6 +22,8 @@ from catalog.api.v1 import (
     package_shares,
     packages,
     plans,
+    receipts,
+    reconciliations,
     repositories,
     schemas,
     services,
@@ -43,8 +45,14 @@ ROUTES = (
     Route("DELETE", E, environments.delete),
     Route("GET", f"{E}/lastStatus", environments.last_status),
     Route("GET", f"{E}/topology", environments.show_topology),
+    Route("GET", f"{E}/receipt", receipts.show),
     Route("POST", f"{E}/check", checks.check, Body.OPTIONAL),
     Route("POST", f"{E}/plan", plans.make, Body.OPTIONAL),
+    # what was made for them
+    Route("GET", "/receipts", receipts.list_ended),
+    Route("GET", "/reconciliations", reconciliations.list_projects),
+    Route("POST", "/reconciliations", reconciliations.create, Body.REQUIRED),
+    Route("DELETE", "/leftovers/{stack}", reconciliations.remove),
     # their sessions
     Route("POST", f"{E}/configure", sessions.configure),
     Route("GET", f"{E}/sessions/{{session}}", sessions.show),
