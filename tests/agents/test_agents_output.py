@@ -11,9 +11,12 @@ import pytest
 from agents_world import ENVIRONMENT, PROJECT, Guest, Service, script_plan, wait_until
 
 import catalog.db.tables
+import dsl
 from catalog.api import agents as agents_api
 from catalog.db import agents as rows
 from catalog.db import deployments, masking, outputs
+from engine import effects
+from engine.clouds import recording, services
 
 SESSION = "s" * 40
 PLAN = {"FormatVersion": "2.0.0", "Name": "Install", "Parameters": {"adminPassword": "hunter-22"}}
@@ -279,3 +282,27 @@ def test_the_output_goes_with_its_deployment(service: Service, sender: Any) -> N
     with service.database.transaction() as session:
         session.delete(session.get(catalog.db.environments.Environment, ENVIRONMENT))
     assert printed(service, sender.deployment_id) == []
+
+
+def test_what_a_deployments_program_runs_is_watched_by_its_deployment(service: Service, new_guest: Any) -> None:
+    """From the effect of a program to what people read, with nothing but the cloud made up."""
+    guest, deployment_id = new_guest("web").start(), a_deployment(service)
+    context = effects.Context(
+        deployment_id=deployment_id,
+        environment_id=ENVIRONMENT,
+        project_id=PROJECT,
+        user_id="u",
+        owner_project_id=PROJECT,
+        owner_user_id="u",
+    )
+    cloud = services.Cloud(orchestration=recording.Recording(), agents=service.agents)
+    plan = {**script_plan("return run().stdout", "echo 'as told'"), "Name": "Tell", "ID": "1"}
+    arguments = {"instance_id": "web", "plan": plan, "timeout": 120, "wait": True}
+    effect = dsl.Effect(key="0/1", name="agent.run", arguments=arguments, location=None, object_id=None)
+    performer = effects.Performer(context, cloud)
+    assert performer.perform(effect)["Body"] == "as told"
+    assert performer.perform(effect)["Body"] == "as told"  # a worker that takes over asks again
+    assert [(chunk.entity_id, chunk.plan, chunk.text) for chunk in printed(service, deployment_id)] == [
+        ("web", "Tell", "as told\n")
+    ]
+    assert guest.log().count("starts") == 1

@@ -25,7 +25,17 @@ from catalog_cloud import CORE, archive_of, people
 from sqlalchemy.orm import exc as orm_exc
 
 from catalog import config, packages, service
-from catalog.db import base, content_stores, contents, environments, migrations, sessions
+from catalog.db import (
+    agents,
+    base,
+    content_stores,
+    contents,
+    deployments,
+    environments,
+    migrations,
+    outputs,
+    sessions,
+)
 from catalog.db.base import Database
 from catalog.db.tables import METADATA
 
@@ -310,3 +320,46 @@ def test_a_day_in_the_life_of_the_catalog(database: Database, url: str) -> None:
     shown = cloud.stranger.json("GET", "/v1/catalog/packages?catalog=true")["packages"]
     assert [each["fully_qualified_name"] for each in shown] == ["io.murano"]
     app.close()
+
+
+def test_of_many_agents_that_send_output_at_once_nothing_is_lost_and_numbers_have_no_gap(database: Database) -> None:
+    with database.transaction() as session:
+        session.add(environments.Environment(id="e", name="e", project_id="p", model={"Objects": None}))
+        session.flush()
+        deployment = deployments.submit(
+            session,
+            environment_id="e",
+            session_id=None,
+            project_id="p",
+            user_id="u",
+            kind="delete",
+            action=None,
+            model={},
+            lock=[],
+        )
+        deployment_id = deployment.id
+        for name in "abcd":
+            of = {"environment_id": "e", "project_id": "p", "instance_id": name}
+            agents.register(session, agent_id=name * 32, token_hash="0" * 64, **of)
+            session.flush()
+            plan = agents.queue(session, agent_id=name * 32, plan_id=name, plan={"password": "s3cret"}, timeout=None)
+            watched = {"deployment_id": deployment_id, "agent_id": name * 32, "entity_id": name}
+            outputs.watch(session, **watched, plan_id=name, plan=plan.plan)
+
+    def send(name: str) -> None:
+        for number in range(5):
+            text = f"{name}{number} ♥ s3cret\n"
+            with database.transaction() as session:
+                plan = session.get_one(agents.AgentPlan, name)
+                piece = outputs.Piece(begin=number, end=number + 1, texts=[("run", "stdout", text)])
+                assert outputs.add(session, plan, piece) == number + 1
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for sent in [pool.submit(send, name) for name in "abcd"]:
+            sent.result()
+    with database.reading() as session:
+        found = outputs.of_deployment(session, deployment_id)
+    assert [chunk.number for chunk in found] == list(range(1, 21))
+    for name in "abcd":
+        texts = [chunk.text for chunk in found if chunk.entity_id == name]
+        assert texts == [f"{name}{number} ♥ *** SANITIZED ***\n" for number in range(5)]

@@ -9,7 +9,7 @@ import threading
 import pytest
 from cheroot import wsgi
 
-from cli import client, errors
+from cli import client, errors, main
 
 
 @contextlib.contextmanager
@@ -147,3 +147,45 @@ def test_a_broken_credentials_file_is_named(tmp_path):
     (tmp_path / client.CREDENTIALS_FILE).write_text("{")
     with pytest.raises(errors.CommandError, match=r"credentials\.json: not a credentials file"):
         client.Credentials.from_environment({}, tmp_path)
+
+
+def test_what_scripts_print_is_shown_and_can_not_command_the_terminal(capsys, monkeypatch):
+    asked = []
+    printed = {
+        "number": 1,
+        "entity_id": "0123456789abcdef",
+        "plan_id": "p",
+        "plan": "Install",
+        "script": "run",
+        "stream": "stderr",
+        "text": "one\n\x1b]0;owned\x07 two\ttabs\n",
+        "created": "2026-01-01T12:13:14",
+    }
+    report = {"created": "2026-01-01T12:13:14", "text": "deployed", "level": "info"}
+    finished = {"id": "d", "state": "success", "result": {"result": None, "isException": False}}
+
+    def route(environ, start_response):
+        path, query = environ["PATH_INFO"], environ.get("QUERY_STRING", "")
+        asked.append(f"{path}?{query}")
+        if path.endswith("/events"):
+            start_response("200 OK", [("Content-Type", "text/event-stream")])
+            told = [("report", report), ("output", printed), ("a-later-kind", {}), ("finished", finished)]
+            return [f"event: {kind}\ndata: {json.dumps(data)}\n\n".encode() for kind, data in told]
+        start_response("200 OK", [("Content-Type", "application/json")])
+        if path.endswith("/output"):
+            return [json.dumps({"output": [printed] if "after=0&" in query else [], "next": 1}).encode()]
+        return [b'{"environments": [{"id": "e", "name": "web"}]}']
+
+    with logged_in(route) as caller:
+        given = caller.credentials
+        for name in ("auth_url", "username", "password", "project_name"):
+            monkeypatch.setenv(f"OS_{name.upper()}", getattr(given, name))
+        for command in (["follow", "--output"], ["output"]):
+            assert main.main(["deployment", *command, "web", "d"]) == errors.OK
+            shown = capsys.readouterr().out
+            assert ("12:13:14  deployed" in shown) is (command[0] == "follow")
+            assert "12:13:14  01234567 run: one" in shown
+            assert "?]0;owned? two" in shown
+            assert "\x1b" not in shown
+    assert "/v1/environments/e/deployments/d/events?output=true" in asked
+    assert asked[-1] == "/v1/environments/e/deployments/d/output?after=1&limit=1000"

@@ -120,9 +120,11 @@ class Forwarding:
         for server in self._servers:
             server.close()
         self._servers.clear()
-        for task in asyncio.all_tasks(loop):
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
             task.cancel()
-        loop.call_soon(loop.stop)
+        ended = asyncio.gather(*tasks, return_exceptions=True)  # a task closes its connections before it ends
+        ended.add_done_callback(lambda _: loop.stop())
 
     def _lab_listener(self, port: int) -> socket.socket:
         _, descriptors = self.site.keeper.ask("listen", address=self.site.range.service, port=port)
