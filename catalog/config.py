@@ -115,6 +115,25 @@ ENGINE = (
     cfg.IntOpt("static_action_timeout", default=60, min=1, help="Seconds to wait for the result of a static action."),
 )
 
+TRUSTS = (
+    cfg.BoolOpt(
+        "use_trusts",
+        default=True,
+        help="With Keystone: who deploys lends the service's user the right to work in the project, by a trust. "
+        "Without, the service's user needs a role in every project. For API and engine alike.",
+    ),
+)
+
+# The engine has the same ones, and more: one file configures both.
+SERVICE_USER = (
+    cfg.StrOpt("auth_url", help="Keystone, as in http://controller:5000/v3."),
+    cfg.StrOpt("username", default="murano", help="The service's user: who is trusted, and who works on stacks."),
+    cfg.StrOpt("password", secret=True, help="Its password."),
+    cfg.StrOpt("user_domain_name", default="Default", help="Its domain."),
+    cfg.StrOpt("cafile", help="PEM file with the authorities that sign OpenStack's certificates."),
+    cfg.BoolOpt("insecure", default=False, help="Do not check certificates."),
+)
+
 NETWORKING = (
     cfg.StrOpt(
         "driver",
@@ -176,6 +195,8 @@ GROUPS: Mapping[str, Sequence[cfg.Opt]] = {
     "packages": (*PACKAGES, *content_stores.OPTIONS),
     "repositories": REPOSITORIES,
     "engine_rpc": ENGINE,
+    "engine": TRUSTS,
+    "murano_auth": SERVICE_USER,
     "networking": NETWORKING,
     "messaging": broker.OPTIONS,
     "metrics": METRICS,

@@ -179,7 +179,9 @@ class _Source:
         """What was brought and what the repositories have of a package."""
         if name not in self._offered:
             brought = self._wanted.brought
-            entries = brought.entries if brought and name != dependencies.CORE else ()  # the core is the service's own
+            # The core is the service's own: it is not replaced along with something else.
+            may_come = name != dependencies.CORE or set(self._wanted.roots) == {name}
+            entries = brought.entries if brought and may_come else ()
             found = [(BROUGHT_RANK, each) for each in entries if each.fqn == name]
             base_rank = 0 if self._wanted.exists == UPDATE else STORED_RANKS
             ranked = [*found, *((base_rank + rank, entry) for rank, entry in self._of_repositories(name))]

@@ -61,7 +61,7 @@ class Engine:
             )
 
     def check(self, model: Mapping[str, Any], lock: Sequence[Mapping[str, str]], project_id: str) -> Any:
-        """Problems of a model: a list of objects. Raises `errors.ApiError`."""
+        """`{"problems", "notes"}` of a model. Raises `errors.ApiError`."""
         return self._ask("check", self._timeouts.check_timeout, model=model, lock=lock, project_id=project_id)
 
     def plan(self, **arguments: Any) -> Any:

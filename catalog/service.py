@@ -20,6 +20,7 @@ import sqlalchemy as sa
 import webob
 from oslo_config import cfg
 
+from catalog import trusts
 from catalog.api import agents, cross_origin, errors, openapi, routing
 from catalog.api.counters import Counters
 from catalog.api.idempotency import Keeper
@@ -65,6 +66,7 @@ def create_app(
         event_streams=threading.BoundedSemaphore(conf.api.event_streams),
         counters=Counters(),
         keeper=Keeper(),
+        trusts=trusts.configured(conf),
     )
     return Service(services, mounts or {})
 

@@ -135,7 +135,7 @@ def _start_engine(
         "retry_limit": 1.0
     }  # seconds: the way to this service is short, and it may just be restarting
     access = http.HttpAgents(database=database, url=cloud.agent_url, secret=kept.agent_key, settings=retries)
-    offered = services.Cloud(orchestration=cloud, agents=access, network=cloud.network)
+    offered = services.Cloud(orchestration=cloud, agents=access, network=cloud.network, inventory=cloud.inventory)
     with database.transaction() as session:
         # The data directory is ours alone: whoever held these leases is dead.
         taken_up = deployments.release_all(session)

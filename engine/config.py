@@ -26,6 +26,12 @@ DATABASE = (
 
 ENGINE = (
     cfg.StrOpt("cloud", default="heat", choices=["heat", "lab"], help="Where deployments create what they need."),
+    cfg.BoolOpt(
+        "use_trusts",
+        default=True,
+        help="With Keystone: who deploys lends the service's user the right to work in the project, by a trust. "
+        "Without, the service's user needs a role in every project. For API and engine alike.",
+    ),
     cfg.IntOpt("engine_workers", default=8, min=1, help="Deployments one process runs at a time."),
     cfg.IntOpt(
         "project_limit",

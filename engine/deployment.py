@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import dsl
-from catalog.db import base, deployments, resources, statuses
+from catalog.db import base, deployments, environments, resources, statuses
 from engine import (
     check,
     class_configs,
@@ -95,17 +95,28 @@ class Deployments:
             journal.end(close)
         held.end()
         LOG.info("deployment %s: finished", row.id)
-        if row.kind == "delete" and not ending.failed:
-            self._forget_agents(held, row)
+        if row.kind == "delete" and self._is_gone(row.environment_id):
+            self._forget(held, row)
 
-    def _forget_agents(self, held: Lease, row: deployments.Deployment) -> None:
-        """The environment is gone: so is what its servers were let into. Whatever fails here is tried again later."""
+    def _is_gone(self, environment_id: str) -> bool:
+        """A deletion that went well may have had an error reported: then the environment stays, with what it has."""
+        with self._database.reading() as session:
+            return environments.get(session, environment_id) is None
+
+    def _forget(self, held: Lease, row: deployments.Deployment) -> None:
+        """The environment is gone: so is what its servers were let into, and the trust. What fails here is logged."""
+        cloud = self._clouds(self._context(held, row))
         left: str | None = None
         try:
-            self._clouds(self._context(held, row)).agents.forget(row.environment_id)
+            cloud.agents.forget(row.environment_id)
         except (ports.CloudError, dsl.Interrupted) as error:
             LOG.warning("environment %s: its agents could not be forgotten: %s", row.environment_id, error)
             left = f"{error}; it is tried again with a later server that is let in"
+        try:
+            if cloud.trust is not None:
+                cloud.trust.give_back()
+        except ports.CloudError as error:
+            LOG.warning("environment %s: %s", row.environment_id, error)
         with self._database.transaction() as session:
             resources.settle(session, row.environment_id, traces.ON_BROKER, left=left)
 
@@ -352,7 +363,7 @@ def context_of(
         owner_user_id=row.model.get("user_id") or row.user_id,
         settings=settings.options,
         stack_tags=settings.stack_tags,
-        trust_id=(row.model.get("SystemData") or {}).get("TrustId"),
+        trust_id=models.trust_of(row.model),
         check=check,
     )
 

@@ -45,6 +45,11 @@ def environment_id_of(model: Model) -> str:
     return ""
 
 
+def trust_of(model: Model) -> str | None:
+    """The Keystone trust that the environment is worked on with."""
+    return (model.get("SystemData") or {}).get("TrustId")
+
+
 def is_empty(model: Model) -> bool:
     """Whether nothing is left that would need an engine."""
     return model.get("Objects") is None and model.get("ObjectsCopy") is None

@@ -16,7 +16,18 @@ from oslo_config import cfg
 import dsl
 from catalog import broker
 from catalog.broker import oslo_messaging
-from engine import check, class_configs, deployment, effects, packages, plan, questions, reconciling
+from engine import (
+    availability,
+    check,
+    class_configs,
+    deployment,
+    effects,
+    models,
+    packages,
+    plan,
+    questions,
+    reconciling,
+)
 
 LOG = logging.getLogger(__name__)
 
@@ -62,11 +73,20 @@ class Endpoint:
     @oslo_messaging.expected_exceptions(Fault)
     def check(
         self, context: dict[str, Any], model: Mapping[str, Any], lock: packages.Lock, project_id: str
-    ) -> list[dict[str, Any]]:
-        """What is wrong with a model: `[{object_id, type, path, message, expected, found, fix}]`, [] if nothing."""
-        return _faults_named(
-            lambda: check.problems(self._store.library(lock), model, self._natives, self._providers, project_id)
-        )
+    ) -> dict[str, Any]:
+        """What is wrong with a model, and what could not be found out.
+
+        `{"problems": [{object_id, type, path, message, expected, found, fix}], "notes": [{region, message}]}`.
+        """
+
+        def answer() -> dict[str, Any]:
+            library = self._store.library(lock)
+            wrong = check.problems(library, model, self._natives, self._providers, project_id)
+            asked = self._context(project_id, str(model.get("user_id") or ""), models.environment_id_of(model), model)
+            lacking = availability.answer(library, model, self._clouds(asked), project_id)
+            return {"problems": [*wrong, *lacking.problems][: check.MOST], "notes": lacking.notes}
+
+        return _faults_named(answer)
 
     @oslo_messaging.expected_exceptions(Fault)
     def plan(
@@ -118,11 +138,12 @@ class Endpoint:
         user_id: str,
         package_name: str | None = None,
         class_version: str | None = None,
+        trust_id: str | None = None,
     ) -> Any:
         """The result of a public static method (spec/engine-flow §4)."""
 
         def answer() -> Any:
-            asked = self._context(project_id, user_id, "", {})
+            asked = self._context(project_id, user_id, "", {"SystemData": {"TrustId": trust_id}})
             system = questions.QuestionSystem(asked, self._clouds(asked), self._natives)
             runtime = dsl.Runtime(self._store.library(lock), system=system, limits=questions.LIMITS)
             program = runtime.load({})
@@ -184,7 +205,7 @@ class Endpoint:
             owner_user_id=model.get("user_id") or user_id,
             settings=self._settings.options,
             stack_tags=self._settings.stack_tags,
-            trust_id=(model.get("SystemData") or {}).get("TrustId"),
+            trust_id=models.trust_of(model),
             check=check,
         )
 

@@ -133,11 +133,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def configured_clouds(conf: cfg.ConfigOpts, database: base.Database) -> deployment.Clouds:
     """The clouds of a process of its own, from its configuration. Raises `ValueError` for what is missing there."""
-    from engine.clouds import heat
+    from engine.clouds import openstack
 
     if conf.engine.cloud != "heat":
         raise ValueError(
             "[engine] cloud = lab: the lab lives in the process of `chandlery serve`; for workers of their own set "
             "cloud = heat"
         )
-    return heat.clouds(conf, database)
+    return openstack.clouds(conf, database)

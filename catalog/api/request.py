@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from catalog.api.idempotency import Keeper
     from catalog.messaging import Engine
     from catalog.repositories.registry import Registry
+    from catalog.trusts import Trusts
 
 SESSION_HEADER = "X-Configuration-Session"
 
@@ -62,6 +63,7 @@ class Services:
     event_streams: threading.BoundedSemaphore
     counters: Counters
     keeper: Keeper
+    trusts: Trusts | None  # None: engines work without
 
 
 @dataclasses.dataclass(frozen=True)

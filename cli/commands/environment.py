@@ -111,7 +111,8 @@ def check(call: Call) -> int:
     """Say every problem of the composition at its field; exit code 1 if there is one."""
     identifier = sessions.identify(call, call.options.environment)
     session = sessions.session_of(call, identifier)
-    problems = call.client.request("POST", f"/environments/{identifier}/check", session=session)["problems"]
+    answer = call.client.request("POST", f"/environments/{identifier}/check", session=session)
+    problems = answer["problems"]
     columns = {
         "object_id": "Object",
         "type": "Class",
@@ -122,6 +123,8 @@ def check(call: Call) -> int:
         "fix": "What to do",
     }
     call.output.rows(problems, columns, empty="Nothing is missing.")
+    for note in answer.get("notes", ()):  # services of an earlier version have none
+        call.output.say(f"{note['region']}: {note['message']}" if note["region"] else note["message"])
     return errors.FAILED if problems else errors.OK
 
 

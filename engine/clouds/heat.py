@@ -11,16 +11,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from heatclient import client as heat_client
 from heatclient import exc
-from keystoneauth1 import adapter, identity, session
 from keystoneauth1 import exceptions as keystone_exc
-from oslo_config import cfg
 
-from catalog.db import base
-from engine import effects
-from engine.agents import configured
-from engine.clouds import heat_listing, ports, services
+from engine.clouds import heat_listing, ports
 
 LOG = logging.getLogger(__name__)
 
@@ -36,6 +30,12 @@ CONNECTION = (
     keystone_exc.RetriableConnectionFailure,
 )
 REFUSED = (exc.HTTPException, keystone_exc.ClientException, *CONNECTION)
+# Heat makes a trust of its own from an environment's, and answers so when Keystone does not let it.
+TRUST_TROUBLE = (exc.HTTPInternalServerError, exc.HTTPForbidden, exc.HTTPUnauthorized)
+TRUST_HINT = (
+    "Perhaps Heat was not let make a trust of its own from the environment's: what Keystone and Heat have to allow is "
+    'in docs/openstack.md, "Trusts".'
+)
 DEEPEST = 3  # levels of nested stacks searched for the resource that failed
 
 Answer = TypeVar("Answer")
@@ -45,6 +45,7 @@ class HeatOrchestration:
     """Stacks of one project. `connect(region)` gives a heatclient for the region, "" for the default one; `regions` are
     those that there are.
 
+    With a trust `otherwise(region)` gives one with other rights, or None, for what Heat does not do with the trust.
     `check` raises what ends the call before its time, when its worker may change nothing any more.
     """
 
@@ -52,6 +53,7 @@ class HeatOrchestration:
         self,
         connect: Callable[[str], Any],
         *,
+        otherwise: Callable[[str], Any] | None = None,
         pause: Callable[[float], None] = time.sleep,
         poll: float = POLL,
         check: Callable[[], None] | None = None,
@@ -59,6 +61,7 @@ class HeatOrchestration:
     ) -> None:
         self._connect = connect
         self._regions = regions
+        self._otherwise = otherwise
         self._sleep = pause
         self._poll = poll
         self._check = check or (lambda: None)
@@ -86,7 +89,7 @@ class HeatOrchestration:
             self._delete(heat, stack)
             return {}
 
-        def change(before: Any) -> Any:
+        def change(heat: Any, before: Any) -> Any:
             if before is None:
                 return heat.stacks.create(stack_name=stack.name, **fields)
             return heat.stacks.update(before.id, **fields)
@@ -185,7 +188,7 @@ class HeatOrchestration:
             raise ports.CloudError(f"the regions can not be told: {error}") from error
 
     def _delete(self, heat: Any, stack: ports.Stack) -> None:
-        def change(before: Any) -> Any:
+        def change(heat: Any, before: Any) -> Any:
             return before and heat.stacks.delete(before.id)
 
         before = self._changed(heat, stack, change, "refused to delete the stack")
@@ -193,8 +196,21 @@ class HeatOrchestration:
         if after is not None:
             raise self._failure(heat, stack, after, "DELETE_COMPLETE")
 
-    def _changed(self, heat: Any, stack: ports.Stack, change: Callable[[Any], Any], refusal: str) -> Any:
-        """Has Heat begun with a change: `change(stack as it was)`, once nobody works on the stack; the stack as it was.
+    def _changed(self, heat: Any, stack: ports.Stack, change: Callable[[Any, Any], Any], refusal: str) -> Any:
+        """Has Heat begun with a change, with other rights if it does not with a trust; the stack as it was before."""
+        try:
+            return self._begun(heat, stack, change, refusal)
+        except ports.StackError as error:
+            if self._otherwise is None or not isinstance(error.__cause__, TRUST_TROUBLE):
+                raise
+            other = self._otherwise(stack.region_name or "")
+            if other is None:
+                raise ports.StackError(stack.name, f"{error.reason} {TRUST_HINT}") from error
+            LOG.warning("stack %s: %s With the trust, that is; tried as the service user", stack.name, error.reason)
+            return self._begun(other, stack, change, refusal)
+
+    def _begun(self, heat: Any, stack: ports.Stack, change: Callable[[Any, Any], Any], refusal: str) -> Any:
+        """Has Heat begun with a change: `change(heat, stack as it was)`, once nobody works on it; the stack as it was.
 
         A call that failed may have been heard: after a look at the stack it is repeated, for both changes converge.
         """
@@ -203,7 +219,7 @@ class HeatOrchestration:
             before = self._idle(heat, stack)
             self._check()
             try:
-                change(before)
+                change(heat, before)
                 return before
             except exc.HTTPConflict:  # somebody works on the stack: another worker's push that is still under way
                 self._pause(CONFLICT_PAUSE)
@@ -323,64 +339,6 @@ class NeutronNetwork:
             return question(self._connect(region))
         except keystone_exc.ClientException as error:
             raise ports.CloudError(f"Neutron in region {region or 'default'}: {error}") from error
-
-
-AUTH = (
-    cfg.StrOpt("auth_url", help="Keystone, as in http://controller:5000/v3."),
-    cfg.StrOpt("username", default="murano", help="The service's user."),
-    cfg.StrOpt("password", secret=True, help="Its password."),
-    cfg.StrOpt("user_domain_name", default="Default", help="Its domain."),
-    cfg.StrOpt("cafile", help="PEM file with the authorities that sign OpenStack's certificates."),
-    cfg.BoolOpt("insecure", default=False, help="Do not check certificates."),
-)
-
-
-def clouds(conf: cfg.ConfigOpts, database: base.Database) -> Callable[[effects.Context], services.Cloud]:
-    """The OpenStack of `[murano_auth]`: with the environment's trust, else as the service user in its project.
-
-    Raises `ValueError` naming the option that is missing.
-    """
-    conf.register_opts(AUTH, group="murano_auth")
-    if not conf.murano_auth.auth_url:
-        raise ValueError("[murano_auth] auth_url: expected a value, found none; OpenStack deployments need it")
-    agents = configured.agents(conf, database)
-
-    def cloud(context: effects.Context) -> services.Cloud:
-        keystone = _session(conf, context)
-        return services.Cloud(
-            orchestration=HeatOrchestration(
-                lambda region: heat_client.Client(
-                    "1",
-                    session=keystone,
-                    region_name=region or conf.home_region,
-                    interface=conf.heat.endpoint_type,
-                    service_type="orchestration",
-                    endpoint_override=conf.heat.url,
-                ),
-                check=context.check,
-                regions=lambda: heat_listing.regions(keystone, conf),
-            ),
-            agents=agents,
-            network=NeutronNetwork(
-                lambda region: adapter.Adapter(keystone, service_type="network", region_name=region or conf.home_region)
-            ),
-        )
-
-    return cloud
-
-
-def _session(conf: cfg.ConfigOpts, context: effects.Context) -> session.Session:
-    settings = conf.murano_auth
-    auth = identity.Password(
-        auth_url=settings.auth_url,
-        username=settings.username,
-        password=settings.password,
-        user_domain_name=settings.user_domain_name,
-        trust_id=context.trust_id,
-        project_id=None if context.trust_id else context.project_id,
-    )
-    verify: bool | str = False if settings.insecure else settings.cafile or True
-    return session.Session(auth=auth, verify=verify, timeout=ANSWER)
 
 
 def _stamp(found: Any) -> tuple[object, ...] | None:

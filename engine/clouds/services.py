@@ -93,6 +93,47 @@ class Secrets(Protocol):
         """What is kept under the key's id."""
 
 
+@dataclass(frozen=True)
+class Quota:
+    """What a project may have of something, and has. `limit` is -1 where there is none."""
+
+    limit: int
+    used: int
+
+
+class NoAccess(ports.CloudError):
+    """The service may not work in the project, and will not in a moment either."""
+
+
+class Inventory(Protocol):
+    """What a project can use in a cloud. None: the region has no such service. All raise `ports.CloudError`.
+
+    `kinds` are those it tells of; of `flavors`, `images`, `key_pairs`, `availability_zones`, `networks`, `subnets`,
+    `routers`, `security_groups` and `volumes`.
+    """
+
+    @property
+    def kinds(self) -> frozenset[str]: ...
+
+    def regions(self) -> list[str] | None:
+        """The names of the regions, None where any will do. Raises `NoAccess`, too."""
+
+    def list(self, region: str, kind: str) -> list[dict[str, Any]] | None:
+        """All of a kind, each with `id` and `name`, and some with more."""
+
+    def quotas(self, region: str, service: str) -> dict[str, Quota] | None:
+        """Of `compute`: `instances`, `cores`, `ram` (MiB); of `network`: `floating_ips`, `security_groups`; of
+        `block-storage`: `volumes`, `gigabytes`; of each what the service tells.
+        """
+
+
+class Trust(Protocol):
+    """The trust with which a cloud is worked on."""
+
+    def give_back(self) -> None:
+        """Ends it; what was done stays. Raises `ports.CloudError`."""
+
+
 @runtime_checkable
 class KeepsParameters(Protocol):
     """An Orchestration that remembers the parameters of the last push."""
@@ -120,3 +161,5 @@ class Cloud:
     identity: Identity | None = None
     workflow: Workflow | None = None
     secrets: Secrets | None = None
+    inventory: Inventory | None = None
+    trust: Trust | None = None

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 import webob
-from catalog_cloud import Client, Cloud, archive_of, multipart, zipped
+from catalog_cloud import CORE, Client, Cloud, archive_of, multipart, zipped
 from catalog_sources import Web, shop, write_package
 
 from catalog import config
@@ -91,6 +91,12 @@ def owned(cloud: Cloud) -> int:
     with cloud.database.reading() as session:
         query = sa.select(sa.func.count()).select_from(Package).where(Package.owner_id == cloud.member.project_id)
         return session.scalar(query) or 0
+
+
+def test_an_administrator_publishes_the_core_library_from_a_file(cloud: Cloud) -> None:
+    core = archive_of("io.murano", version="0.0.0", classes=CORE, Type="Library")
+    assert told(sent(cloud.admin, core, {"is_public": True})) == [("io.murano", "0.0.0", "added")]
+    cloud.member.upload(archive_of("org.example.App"))
 
 
 # --- several by name -------------------------------------------------------------------------------------------------

@@ -469,8 +469,9 @@ def test_a_check_gives_the_engines_problems_and_its_own(
         "found": "null",
         "fix": None,
     }
-    engine.answer = [problem]
-    assert cloud.member.json("POST", f"{path}/check") == {"problems": [problem]}
+    note = {"region": None, "message": "Not looked at: flavors (no answer within 15 s)"}
+    engine.answer = {"problems": [problem], "notes": [note]}
+    assert cloud.member.json("POST", f"{path}/check") == engine.answer
     _, arguments = engine.asked[-1]
     assert arguments["model"]["Objects"]["?"]["id"] == deployed[0]
     session_id = cloud.member.session(deployed[0])

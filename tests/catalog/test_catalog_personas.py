@@ -160,7 +160,7 @@ MESSAGING = {"exchange": "personas"}
 
 # What the engine says to a question, by the last part of the route's path.
 ANSWERS: dict[str, Any] = {
-    "check": [],
+    "check": {"problems": [], "notes": []},
     "plan": {"steps": [], "hash": "0" * 64, "moment": 1.0},
     "reconciliations": {"leftovers": [], "drift": [], "foreign": [], "skipped": [], "problems": []},
     "{stack}": {

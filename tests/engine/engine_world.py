@@ -34,6 +34,7 @@ class MemoryCloud:
     unlisted: bool = False  # whether it does not say what stacks have
     tags: dict[str, tuple[str, ...]] = field(default_factory=dict)
     mutex: threading.Lock = field(default_factory=threading.Lock)
+    trust: services.Trust | None = None
 
     def push(self, stack, template, files, environment, parameters):
         self._called("push", stack=stack.name, template=template)
@@ -106,7 +107,7 @@ class MemoryCloud:
         self._called("forget", environment=environment_id)
 
     def cloud(self) -> services.Cloud:
-        return services.Cloud(orchestration=self, agents=self)
+        return services.Cloud(orchestration=self, agents=self, trust=self.trust)
 
     def _called(self, name: str, **arguments: Any) -> None:
         if self.before is not None:

@@ -183,6 +183,44 @@ def test_deleting_an_environment_removes_its_stacks_and_then_itself(any_port):
         assert environments.get(session, any_port.environment_id) is None
 
 
+class Trust:
+    """A trust that is given back, or can not be."""
+
+    def __init__(self, error=None):
+        self.given_back = 0
+        self._error = error
+
+    def give_back(self):
+        self.given_back += 1
+        if self._error is not None:
+            raise self._error
+
+
+@pytest.mark.parametrize("error", [None, ports.CloudError("trust t could not be removed: Keystone is away")])
+def test_a_deleted_environment_gives_its_trust_back_and_goes_even_if_that_fails(port, error):
+    port.cloud.trust = Trust(error)
+    port.run(*fleet("anna"))
+    assert port.cloud.trust.given_back == 0
+    port.run(kind="delete")
+    wait_until(lambda: port.cloud.trust.given_back == 1)
+    with port.database.reading() as session:
+        assert environments.get(session, port.environment_id) is None
+
+
+def test_a_deletion_that_fails_keeps_the_trust_for_the_next_try(port):
+    port.cloud.trust = Trust()
+    port.run(*fleet("anna"))
+
+    def broken(name, arguments):
+        if name == "delete":
+            raise ports.StackError("ship-anna", "stuck")
+
+    port.cloud.before = broken
+    seen, _id = port.run(kind="delete")
+    assert seen.session_state == "delete failure"
+    assert port.cloud.trust.given_back == 0
+
+
 def test_a_stack_that_can_not_be_deleted_is_no_silent_success(port):
     """Destructors swallow errors (spec/engine-flow §5); an environment that vanishes would leave its stack behind."""
     port.run(*fleet("anna"))

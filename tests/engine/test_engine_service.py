@@ -122,7 +122,8 @@ def test_a_wake_up_starts_a_deployment_that_no_poll_would_have_found_yet(databas
 
 def test_a_model_that_can_be_deployed_has_no_problems(database, engine, grafana):
     _environment_id, model = composed(database, grafana)
-    assert engine.check(model=model, lock=bundled(database), project_id=PROJECT) == []
+    found = engine.check(model=model, lock=bundled(database), project_id=PROJECT)
+    assert found == {"problems": [], "notes": []}
 
 
 def test_a_missing_dependency_is_a_problem_at_the_field_that_lacks_it(database, engine, world, grafana):
@@ -132,7 +133,7 @@ def test_a_missing_dependency_is_a_problem_at_the_field_that_lacks_it(database, 
         if each["?"]["type"] != "org.chandlery.InfluxDB"
     ]
     _environment_id, model = composed(database, without)
-    (problem,) = engine.check(model=model, lock=bundled(database), project_id=PROJECT)
+    (problem,) = engine.check(model=model, lock=bundled(database), project_id=PROJECT)["problems"]
     assert problem["object_id"] == "grafana"
     assert problem["type"] == "org.chandlery.Grafana"
     assert problem["path"] == "influxDB"
@@ -147,7 +148,7 @@ def test_a_missing_dependency_is_a_problem_at_the_field_that_lacks_it(database, 
 def test_a_class_that_no_package_defines_is_a_problem_of_its_object(database, engine):
     ship = {"?": {"type": "harbour.Submarine", "id": "s"}, "name": "Nemo"}
     _environment_id, model = composed(database, [ship])
-    (problem,) = engine.check(model=of_harbour(ship)(model), lock=harbour(database), project_id=PROJECT)
+    (problem,) = engine.check(model=of_harbour(ship)(model), lock=harbour(database), project_id=PROJECT)["problems"]
     assert (problem["object_id"], problem["path"]) == ("s", "?/type")
     assert problem["fix"] == "Import a package that defines harbour.Submarine: the catalog has none"
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 from keystoneauth1 import adapter, identity, session
@@ -49,6 +51,15 @@ class Accounts:
         role_id = self._named("role", role)["id"]
         self._keystone.put(f"/projects/{project_id}/users/{user_id}/roles/{role_id}")
 
+    def withdraw(self, user_id: str, project_id: str, role: str) -> None:
+        """Takes a role in a project away."""
+        role_id = self._named("role", role)["id"]
+        self._keystone.delete(f"/projects/{project_id}/users/{user_id}/roles/{role_id}")
+
+    def revoke(self, token: str) -> None:
+        """Ends a token before its time."""
+        self._keystone.delete("/auth/tokens", headers={"X-Subject-Token": token})
+
     def grant_inherited(self, user_id: str, domain_id: str, role: str) -> None:
         """Gives a role in all projects of a domain, those to come included."""
         role_id = self._named("role", role)["id"]
@@ -58,13 +69,31 @@ class Accounts:
     def endpoint(self, service_type: str, url: str) -> None:
         """Registers a service in the catalog, at one address for everybody."""
         service = self._make("service", {"type": service_type, "name": "chandlery-test"})
+        self._endpoints(service["id"], url, os.environ.get("OS_REGION_NAME", "RegionOne"))
+
+    @contextlib.contextmanager
+    def region(self, **urls: str) -> Iterator[str]:
+        """Another region, with these services at these addresses, by the services' types; its name."""
+        made = len(self._made)
+        region = self._make("region", {"id": f"chandlery-test-{uuid.uuid4().hex[:10]}"})["id"]
+        for service_type, url in urls.items():
+            services = self._keystone.get("/services", params={"type": service_type}).json()["services"]
+            self._endpoints(services[0]["id"], url, region)
+        try:
+            yield region
+        finally:
+            self._remove_from(made)
+
+    def _endpoints(self, service_id: str, url: str, region: str) -> None:
         for interface in ("public", "internal"):
-            fields = {"service_id": service["id"], "interface": interface, "url": url}
-            self._make("endpoint", {**fields, "region_id": os.environ.get("OS_REGION_NAME", "RegionOne")})
+            self._make("endpoint", {"service_id": service_id, "interface": interface, "url": url, "region_id": region})
 
     def remove(self) -> None:
         """Removes whatever was made here, the last first."""
-        while self._made:
+        self._remove_from(0)
+
+    def _remove_from(self, first: int) -> None:
+        while len(self._made) > first:
             self._keystone.delete(self._made.pop(), raise_exc=False)
 
     def _make(self, kind: str, fields: dict[str, Any]) -> dict[str, Any]:

@@ -41,6 +41,7 @@ password = {password}
 cloud = heat
 agent_url = {url}
 agent_secret = {secret}
+class_configs = {class_configs}
 [networking]
 external_network = {external_network}
 router_name = {router}

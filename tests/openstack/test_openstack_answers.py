@@ -141,6 +141,36 @@ def test_a_change_so_quick_that_it_leaves_no_trace_ends_too(orchestration, stack
     assert sum(pauses) == heat_cloud.BEGINS
 
 
+def with_trust(stacks, pauses, other):
+    """An orchestration that works with a trust, and with `other` where that does not do."""
+    client = types.SimpleNamespace(
+        stacks=stacks, resources=types.SimpleNamespace(list=lambda stack_id, nested_depth: [])
+    )
+    return heat_cloud.HeatOrchestration(lambda region: client, otherwise=lambda region: other, pause=pauses.append)
+
+
+@pytest.mark.parametrize("error", [exc.HTTPInternalServerError("Internal Error"), exc.HTTPForbidden("by policy")])
+def test_what_heat_does_not_do_with_a_trust_the_service_user_does_if_it_has_a_role(stacks, pauses, error):
+    stacks.trouble = [error] * (4 if error.code == 500 else 1)
+    own = types.SimpleNamespace(stacks=stacks, resources=None)
+    assert push(with_trust(stacks, pauses, own)) == {}
+    assert stacks.calls[-2:] == ["create", "create"]
+    assert stacks.status == "CREATE_COMPLETE"
+
+
+def test_without_a_role_it_is_told_what_heat_may_lack(stacks, pauses):
+    stacks.trouble = [exc.HTTPInternalServerError("Internal Error")] * 9
+    with pytest.raises(ports.StackError, match=r"Heat failed: .*Internal Error.* trust of its own"):
+        push(with_trust(stacks, pauses, None))
+
+
+def test_a_template_that_is_refused_is_not_tried_with_other_rights(stacks, pauses):
+    stacks.trouble = [exc.HTTPBadRequest("no such type")]
+    with pytest.raises(ports.StackError, match=r"refused the template: .*no such type"):
+        push(with_trust(stacks, pauses, types.SimpleNamespace(stacks=stacks)))
+    assert stacks.calls == ["create"]
+
+
 def test_a_router_that_a_plan_would_make_is_there_for_the_rest_of_the_plan():
     recorded = recording.Recording()
     made = recorded.create_router("north", "harbour", "ext-net")

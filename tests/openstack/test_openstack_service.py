@@ -16,6 +16,7 @@ import sys
 import time
 import uuid
 
+import openstack_relay
 import openstack_service
 import pytest
 from heatclient import exc
@@ -25,8 +26,9 @@ from cli import client
 
 pytestmark = pytest.mark.openstack
 
-BERTH = pathlib.Path(__file__).parent / "packages" / "berth"
+PACKAGES = pathlib.Path(__file__).parent / "packages"
 DEPLOYED = 240.0  # seconds a deployment may take
+PATIENCE = 30.0  # seconds in which what has no end of its own to wait for is done
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,6 @@ def installation(auth_url, accounts, user, tmp_path_factory):
     folder = tmp_path_factory.mktemp("installation")
     account = accounts.user()
     accounts.grant(account.id, accounts.project_named("service")["id"], "service")
-    accounts.grant_inherited(account.id, "default", "member")
     networks = user.get("/v2.0/networks", endpoint_filter={"service_type": "network"}).json()["networks"]
     outside = next(each["name"] for each in networks if each["router:external"])
     router = f"chandlery-test-{uuid.uuid4().hex[:10]}"
@@ -57,11 +58,12 @@ def installation(auth_url, accounts, user, tmp_path_factory):
                 secret=uuid.uuid4().hex,
                 external_network=outside,
                 router=router,
+                class_configs=folder / "class-configs",
             )
         )
         subprocess.run([sys.executable, "-m", "cli.main", "db", "upgrade", "--url", database], check=True, timeout=60)
         accounts.endpoint("application-catalog", url)
-        found = Installation(folder, configuration, url)
+        found = Installation(folder, configuration, url, account.id)
         stack.callback(remove_router, user, router)  # environments share it, so the engine leaves it
         stack.callback(found.stop)
         found.start_api()
@@ -77,9 +79,10 @@ def remove_router(user, name):
 class Installation:
     """The processes, and who talks to them."""
 
-    def __init__(self, folder: pathlib.Path, configuration: pathlib.Path, url: str) -> None:
+    def __init__(self, folder: pathlib.Path, configuration: pathlib.Path, url: str, user_id: str) -> None:
         self.folder = folder
         self.url = url
+        self.user_id = user_id  # of the service's user, who has no role in the users' projects
         self._configuration = configuration
         self._processes: list[openstack_service.Process] = []
 
@@ -129,7 +132,8 @@ def catalog(installation):
     }
     core = str(packages.folder() / "io.murano")
     installation.run("cli.main", "package", "import", "--public", core, **admin)
-    installation.run("cli.main", "package", "import", str(BERTH))
+    for name in ("berth", "quay"):
+        installation.run("cli.main", "package", "import", str(PACKAGES / name))
 
 
 @pytest.fixture
@@ -146,22 +150,41 @@ def start_engine(installation):
 
 
 @pytest.fixture
-def environment(rest, name, flavor, image, catalog):
-    """An environment with the application in a session: `(environment's id, session's id)`."""
-    made = rest.request("POST", "/environments", body={"name": name})["id"]
-    session = rest.request("POST", f"/environments/{made}/configure")["id"]
-    berth = {
-        "?": {"type": "org.chandlery.tests.Berth", "id": uuid.uuid4().hex},
-        "instance": {
+def compose(rest, name, flavor, image, catalog):
+    """`compose(**instance)`: an environment with the application in a session: `(environment's id, session's id)`."""
+
+    def composed(**properties):
+        made = rest.request("POST", "/environments", body={"name": name})["id"]
+        session = rest.request("POST", f"/environments/{made}/configure")["id"]
+        instance = {
             "?": {"type": "io.murano.resources.LinuxInstance", "id": uuid.uuid4().hex},
             "name": "berth",
             "flavor": flavor,
             "image": image,
-            "assignFloatingIp": True,
-        },
-    }
-    rest.request("POST", f"/environments/{made}/services", body=berth, session=session)
-    return made, session
+            **properties,
+        }
+        berth = {"?": {"type": "org.chandlery.tests.Berth", "id": uuid.uuid4().hex}, "instance": instance}
+        rest.request("POST", f"/environments/{made}/services", body=berth, session=session)
+        return made, session
+
+    return composed
+
+
+@pytest.fixture
+def environment(compose):
+    """An environment with the application in a session: `(environment's id, session's id)`."""
+    return compose(assignFloatingIp=True)
+
+
+@pytest.fixture
+def lent(user, auth_url, installation):
+    """`lent()`: the trusts that the user has given to the service's user."""
+
+    def found():
+        given = user.get(f"{auth_url}/OS-TRUST/trusts?trustor_user_id={user.get_user_id()}").json()["trusts"]
+        return [each["id"] for each in given if each["trustee_user_id"] == installation.user_id]
+
+    return found
 
 
 def finished(rest, environment_id, *states):
@@ -197,16 +220,19 @@ def stacks(heat):
 
 
 def test_an_application_is_deployed_changed_and_deleted_as_stacks_of_the_users_project(
-    start_engine, rest, environment, stacks, heat, user
+    start_engine, rest, environment, stacks, heat, user, lent
 ):
     start_engine()
     environment_id, session = environment
-    assert rest.request("POST", f"/environments/{environment_id}/check", session=session)["problems"] == []
+    checked = rest.request("POST", f"/environments/{environment_id}/check", session=session)
+    assert checked == {"problems": [], "notes": []}
     plan = rest.request("POST", f"/environments/{environment_id}/plan", session=session)
     assert "OS::Nova::Server" in json.dumps(plan["steps"]), json.dumps(plan["steps"][-3:], indent=1)
     assert stacks() == []
+    assert lent() == []  # what was lent for the questions is taken back
 
     assert rest.request("POST", f"/environments/{environment_id}/sessions/{session}/deploy") is None
+    assert len(lent()) == 1
     reports = finished(rest, environment_id, "ready")
     (stack,) = stacks()
     stack = heat.stacks.get(stack.id)
@@ -227,6 +253,10 @@ def test_an_application_is_deployed_changed_and_deleted_as_stacks_of_the_users_p
     assert stacks() == []
     with pytest.raises(exc.HTTPNotFound):
         heat.stacks.get(stack.stack_name)
+    deadline = time.monotonic() + PATIENCE
+    while lent() and time.monotonic() < deadline:  # it is given back when the environment is gone
+        time.sleep(0.5)
+    assert lent() == []
 
 
 def test_a_worker_that_dies_while_heat_works_is_replaced_and_nothing_is_made_twice(
@@ -247,26 +277,102 @@ def test_a_worker_that_dies_while_heat_works_is_replaced_and_nothing_is_made_twi
     assert stacks() == []
 
 
-def test_an_image_that_is_not_there_is_a_failed_deployment_with_heats_reason(start_engine, rest, catalog, stacks, name):
+def test_an_image_that_is_not_there_is_a_problem_before_and_heats_reason_after(
+    start_engine, rest, compose, stacks, flavor, lent
+):
     start_engine()
-    environment_id = rest.request("POST", "/environments", body={"name": name})["id"]
-    session = rest.request("POST", f"/environments/{environment_id}/configure")["id"]
-    berth = {
-        "?": {"type": "org.chandlery.tests.Berth", "id": uuid.uuid4().hex},
-        "instance": {
-            "?": {"type": "io.murano.resources.LinuxInstance", "id": uuid.uuid4().hex},
-            "name": "berth",
-            "flavor": "no-such-flavor",
-            "image": "no-such-image",
-        },
-    }
-    rest.request("POST", f"/environments/{environment_id}/services", body=berth, session=session)
+    environment_id, session = compose(flavor="no-such-flavor", image="no-such-image")
+    problems = rest.request("POST", f"/environments/{environment_id}/check", session=session)["problems"]
+    assert {each["path"] for each in problems} == {"flavor", "image"}
     rest.request("POST", f"/environments/{environment_id}/sessions/{session}/deploy")
     reports = finished(rest, environment_id, "deploy failure")
     assert any("no-such-" in text for text in reports), reports
     rest.request("DELETE", f"/environments/{environment_id}")
     assert gone(rest, environment_id)
     assert stacks() == []
+
+
+def test_a_template_with_files_and_environments_is_deployed_changed_and_fails_with_the_innermost_reason(
+    start_engine, rest, name, catalog, heat
+):
+    start_engine()
+    environment_id = rest.request("POST", "/environments", body={"name": name})["id"]
+    header = {"type": "org.chandlery.tests.Quay", "id": uuid.uuid4().hex}
+
+    def deployed(state, **properties):
+        session = rest.request("POST", f"/environments/{environment_id}/configure")["id"]
+        services = [{"?": header, "name": "quay", **properties}]
+        rest.request("PUT", f"/environments/{environment_id}/services", body=services, session=session)
+        rest.request("POST", f"/environments/{environment_id}/sessions/{session}/deploy")
+        reports = finished(rest, environment_id, state)
+        return rest.request("GET", f"/environments/{environment_id}/services")[0], reports
+
+    try:
+        quay, _reports = deployed("ready", hotEnvironment="calm.env")
+        assert quay["templateOutputs"] == {
+            "text": "of the environment", "greeting": "Ahoy\n", "number": "7", "list": "['a', 'b']", "map": "{'a': 1}",
+        }  # fmt: skip
+        quay, _reports = deployed("ready", templateParameters={"text": "of the user"})
+        assert quay["templateOutputs"]["text"] == "of the user"
+        quay, reports = deployed("deploy failure", templateParameters={"text": "x", "fail": True})
+        assert any("'deepest' (OS::Heat::TestResource)" in text for text in reports), reports
+        deployed("ready", templateParameters={"text": "mended"})
+    finally:
+        rest.request("DELETE", f"/environments/{environment_id}")
+    assert gone(rest, environment_id)
+    assert not [stack for stack in heat.stacks.list() if environment_id in stack.stack_name]
+
+
+def test_a_trust_that_the_user_has_revoked_is_replaced_by_the_next_deployment(
+    start_engine, rest, environment, lent, user, auth_url
+):
+    environment_id, session = environment
+    rest.request("POST", f"/environments/{environment_id}/sessions/{session}/deploy")
+    (revoked,) = lent()
+    user.delete(f"{auth_url}/OS-TRUST/trusts/{revoked}")
+    start_engine()
+    reports = finished(rest, environment_id, "deploy failure")
+    assert any("no access" in text or revoked in text for text in reports), reports
+    session = rest.request("POST", f"/environments/{environment_id}/configure")["id"]
+    rest.request("POST", f"/environments/{environment_id}/sessions/{session}/deploy")
+    assert lent() != [revoked]
+    finished(rest, environment_id, "ready")
+    rest.request("DELETE", f"/environments/{environment_id}?abandon=true")
+    assert lent() == []
+
+
+def test_what_is_to_be_in_another_region_is_made_by_the_services_of_that_region(
+    installation, start_engine, rest, compose, stacks, accounts, user
+):
+    """The other region has a Heat and a Neutron of its own address; they hand on what they hear to the first ones."""
+    with contextlib.ExitStack() as around:
+        relays = {
+            kind: around.enter_context(openstack_relay.before(user.get_endpoint(service_type=kind)))
+            for kind in ("orchestration", "network", "compute", "image")
+        }
+        urls = {kind: relay.url_template(user.get_project_id()) for kind, relay in relays.items()}
+        region = around.enter_context(accounts.region(**urls))
+        configs = installation.folder / "class-configs"
+        configs.mkdir()
+        around.callback(shutil.rmtree, configs)
+        broker = {"host": "mq", "login": "guest", "password": "guest"}
+        regions = {"regionConfigs": {region: {"agentRabbitMq": broker}}}
+        (configs / "io.murano.Environment.json").write_text(json.dumps(regions))
+        start_engine()
+
+        environment_id, session = compose(regionName=region)
+        checked = rest.request("POST", f"/environments/{environment_id}/check", session=session)
+        assert checked == {"problems": [], "notes": []}
+        assert "GET /v2/images" in relays["image"].heard
+        rest.request("POST", f"/environments/{environment_id}/sessions/{session}/deploy")
+        finished(rest, environment_id, "ready")
+        (stack,) = stacks()
+        assert stack.stack_name.startswith(f"murano-{region}-")
+        assert any(heard.startswith("POST ") and heard.endswith("/stacks") for heard in relays["orchestration"].heard)
+        assert "GET /v2.0/routers" in relays["network"].heard
+        rest.request("DELETE", f"/environments/{environment_id}")
+        assert gone(rest, environment_id)
+        assert stacks() == []
 
 
 def test_the_unmodified_murano_client_finds_the_service_in_keystones_catalog(installation, rest, catalog):

@@ -9,7 +9,7 @@ from sqlalchemy import orm
 from catalog import dependencies, model
 from catalog.api import errors
 from catalog.api.request import Request, check_text
-from catalog.api.v1 import access, plans, submission
+from catalog.api.v1 import access, plans, submission, trusts
 from catalog.db import environments, sessions
 from catalog.db.deployments import FINISHED, Deployment
 from catalog.db.environments import Environment
@@ -31,12 +31,16 @@ def execute(request: Request) -> Any:
             lock = submission.resolved(session, environment.project_id, content, environment.id)
             compared = environment.generation
         held = plans.held(request, wanted, content, lock, action)
-    with request.database.transaction() as session:
+
+    def ready(session: orm.Session) -> Environment:
+        return _callable(request, session)[0]
+
+    with trusts.for_submission(request, ready) as lent, request.database.transaction() as session:
         environment, action = _callable(request, session)
         if held is not None and environment.generation != compared:
             raise errors.Conflict(f"Environment {environment.id} was changed while the plan was compared.")
         opened = sessions.open_for(session, environment, request.caller.user_id)
-        task_id = submission.submit_action(request, session, environment, opened, action, held)
+        task_id = submission.submit_action(request, session, environment, opened, lent, action, held)
     request.services.engine.wake(task_id)
     return {"task_id": task_id}
 
@@ -84,16 +88,18 @@ def execute_static(request: Request) -> Any:
     if not isinstance(parameters, dict):
         raise errors.BadRequest("parameters: expected an object of arguments by name")
     lock = lock_of(request, class_name, version, package_name)
-    return request.services.engine.static_action(
-        class_name=class_name,
-        method_name=method_name,
-        package_name=package_name or None,
-        class_version=version,
-        parameters=parameters,
-        lock=lock,
-        project_id=request.caller.project_id,
-        user_id=request.caller.user_id,
-    )
+    with trusts.for_question(request, request.caller.project_id) as trust_id:
+        return request.services.engine.static_action(
+            class_name=class_name,
+            method_name=method_name,
+            package_name=package_name or None,
+            class_version=version,
+            parameters=parameters,
+            lock=lock,
+            project_id=request.caller.project_id,
+            user_id=request.caller.user_id,
+            **({"trust_id": trust_id} if trust_id else {}),
+        )
 
 
 def version_spec(value: Any) -> str:

@@ -2,33 +2,59 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from catalog import dependencies
+from catalog.api import errors
 from catalog.api.request import Request
-from catalog.api.v1 import access, submission
+from catalog.api.v1 import access, submission, trusts
 from catalog.db import deployments, session_locks, sessions
+from catalog.trusts import trust_of, with_trust
 
 
 def check(request: Request) -> Any:
-    """POST /environments/E/check: `{"problems": [...]}`, empty when the session can be deployed."""
+    """POST /environments/E/check: `{"problems": [...], "notes": [...]}`; without problems it can be deployed.
+
+    Notes say what could not be looked at, as a cloud that does not answer.
+    """
     content, project_id, session_id = content_of(request)
     try:
         lock = _lock(request, content, project_id)
         keep(request, session_id, content, lock)
     except dependencies.Unresolvable as failure:
-        problem = {
-            "object_id": None,
-            "type": None,
-            "path": "",
-            "message": str(failure),
-            "expected": "packages that fit together for every type in the model",
-            "found": None,
-            "fix": "; or ".join(failure.conflict.fixes if failure.conflict else ())
-            or "import what is missing, or change the type or its version",
+        fix = "; or ".join(failure.conflict.fixes if failure.conflict else ())
+        return {
+            "problems": [
+                _problem(
+                    message=str(failure),
+                    expected="packages that fit together for every type in the model",
+                    fix=fix or "import what is missing, or change the type or its version",
+                )
+            ],
+            "notes": [],
         }
-        return {"problems": [problem]}
-    return {"problems": request.services.engine.check(content, lock, project_id)}
+    with contextlib.ExitStack() as lent:
+        refused = []
+        try:
+            trust_id = lent.enter_context(trusts.for_question(request, project_id, trust_of(content)))
+        except (errors.Forbidden, errors.Unavailable) as failure:  # so would a deployment be
+            trust_id = None
+            refused = [
+                _problem(
+                    message=failure.explanation,
+                    expected="a trust with which the engine works in the project",
+                    fix="log in again, with a password, as a user of the project",
+                )
+            ]
+        answer = request.services.engine.check(with_trust(content, trust_id), lock, project_id)
+    return {"problems": [*refused, *answer["problems"]], "notes": answer["notes"]}
+
+
+def _problem(*, message: str, expected: str, fix: str) -> dict[str, Any]:
+    """A problem of the whole model."""
+    about = {"object_id": None, "type": None, "path": ""}
+    return {**about, "message": message, "expected": expected, "found": None, "fix": fix}
 
 
 def content_of(request: Request) -> tuple[dict[str, Any], str, str | None]:

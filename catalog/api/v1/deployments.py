@@ -15,10 +15,11 @@ from sqlalchemy import orm
 from catalog import model
 from catalog.api import errors
 from catalog.api.request import Request
-from catalog.api.v1 import access, outputs, submission
+from catalog.api.v1 import access, outputs, submission, trusts
 from catalog.db import deployments, environments, statuses
 from catalog.db.base import Database
 from catalog.db.deployments import Deployment
+from catalog.db.environments import Environment
 
 KEEPALIVE_SECONDS = 15  # silence after which an event stream sends a comment, so that proxies keep it open
 LAST_EVENT = re.compile(r"(\d{1,9})(?:\.(\d{1,9}))?", re.ASCII)
@@ -76,11 +77,18 @@ def cancel(request: Request) -> Any:
 
 def retry(request: Request) -> Any:
     """POST /environments/E/deployments/D/retry: the same again, from the step that failed (docs/engine.md)."""
-    with request.database.transaction() as session:
+
+    def ready(session: orm.Session) -> Environment:
         row = access.deployment_of(request, session)
         request.authorize("retry_deployment", environment_id=row.environment_id, deployment_id=row.id)
         environment = access.environment_of(request, session)
-        made = submission.submit_retry(request, session, environment, row)
+        submission.check_retry(session, environment, row)
+        return environment
+
+    with trusts.for_submission(request, ready) as lent, request.database.transaction() as session:
+        environment = ready(session)
+        row = access.deployment_of(request, session)
+        made = submission.submit_retry(request, session, environment, row, lent)
         answer = _shown(session, [made])[0]
     request.services.engine.wake(made.id)
     return answer

@@ -14,9 +14,10 @@ from catalog import model, topology
 from catalog.api import errors
 from catalog.api.request import Request, check_name, check_text
 from catalog.api.timestamps import timestamp
-from catalog.api.v1 import access, plans, submission
+from catalog.api.v1 import access, plans, submission, trusts
 from catalog.db import environments, resources, sessions, statuses
 from catalog.db.environments import Environment
+from catalog.trusts import trust_of
 
 MOST_IDS = 5000  # asked for in one query: databases bound the number of values in one
 
@@ -131,19 +132,37 @@ def delete(request: Request) -> Any:
         environments.lock(session, environment.id)
         if held is not None and environment.generation != compared:
             raise errors.Conflict(f"Environment {environment.id} was changed while the plan was compared.")
-        if request.flag("abandon"):
-            _end(request, session, environment, resources.ABANDONED)
-            return None
+        abandoned = request.flag("abandon")
+        if not abandoned:
+            access.idle(session, environment)
+        forgotten = abandoned or "ObjectsCopy" not in environment.model
+        trust_id = trust_of(environment.model)
+        if forgotten:
+            _end(request, session, environment, resources.ABANDONED if abandoned else resources.DELETED)
+    if forgotten:
+        trusts.give_back(request, trust_id)
+    else:
+        _delete_by_engine(request, held, compared)
+    return None
+
+
+def _delete_by_engine(request: Request, held: dict[str, Any] | None, compared: int) -> None:
+    def ready(session: orm.Session) -> Environment:
+        environment = access.environment_of(request, session)
         access.idle(session, environment)
-        if "ObjectsCopy" not in environment.model:
-            _end(request, session, environment, resources.DELETED)
-            return None
+        return environment
+
+    with trusts.for_submission(request, ready) as lent, request.database.transaction() as session:
+        environment = access.environment_of(request, session)
+        environments.lock(session, environment.id)
+        if held is not None and environment.generation != compared:
+            raise errors.Conflict(f"Environment {environment.id} was changed while the plan was compared.")
+        access.idle(session, environment)
         opened = sessions.open_for(session, environment, request.caller.user_id)
         opened.model = {**opened.model, "Objects": None}
         session.flush()
-        deployment_id = submission.submit_deletion(request, session, environment, opened, held)
+        deployment_id = submission.submit_deletion(request, session, environment, opened, lent, held)
     request.services.engine.wake(deployment_id)
-    return None
 
 
 def last_status(request: Request) -> Any:

@@ -12,8 +12,9 @@ from typing import Any
 from catalog import model
 from catalog.api import errors
 from catalog.api.request import Request, kind_of
-from catalog.api.v1 import access, checks, submission
+from catalog.api.v1 import access, checks, submission, trusts
 from catalog.db import environments, plans
+from catalog.trusts import trust_of, with_trust
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 
@@ -126,15 +127,17 @@ def _asked(request: Request) -> dict[str, Any] | str:
 def _made(
     request: Request, content: dict[str, Any], lock: Any, action: dict[str, Any] | None, moment: float | None
 ) -> dict[str, Any]:
-    made: dict[str, Any] = request.services.engine.plan(
-        model=content,
-        lock=lock,
-        project_id=request.caller.project_id,
-        user_id=request.caller.user_id,
-        environment_id=request.values["environment"],
-        action=action,
-        moment=moment,
-    )
+    project_id = content.get("project_id") or request.caller.project_id
+    with trusts.for_question(request, project_id, trust_of(content)) as trust_id:
+        made: dict[str, Any] = request.services.engine.plan(
+            model=with_trust(content, trust_id),
+            lock=lock,
+            project_id=request.caller.project_id,
+            user_id=request.caller.user_id,
+            environment_id=request.values["environment"],
+            action=action,
+            moment=moment,
+        )
     return made
 
 

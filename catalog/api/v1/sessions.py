@@ -9,7 +9,7 @@ from sqlalchemy import orm
 from catalog.api import errors
 from catalog.api.request import Request
 from catalog.api.timestamps import timestamp
-from catalog.api.v1 import access, plans, submission
+from catalog.api.v1 import access, plans, submission, trusts
 from catalog.db import environments, sessions
 from catalog.db.environments import Environment
 from catalog.db.sessions import Session
@@ -57,11 +57,15 @@ def deploy(request: Request) -> Any:
             lock = submission.locked(session, environment, row.id, content)
             compared = row.generation
         held = plans.held(request, wanted, content, lock, plans.deploying(environment.id))
-    with request.database.transaction() as session:
+
+    def ready(session: orm.Session) -> Environment:
+        return _deployable(request, session)[1]
+
+    with trusts.for_submission(request, ready) as lent, request.database.transaction() as session:
         row, environment = _deployable(request, session)
         if held is not None and row.generation != compared:
             raise errors.Conflict(f"Session {row.id} was changed while its plan was compared. Make a new plan.")
-        deployment_id = submission.submit_deploy(request, session, environment, row, held)
+        deployment_id = submission.submit_deploy(request, session, environment, row, lent, held)
     request.services.engine.wake(deployment_id)
     return None
 

@@ -15,20 +15,27 @@ from catalog import dependencies, model
 from catalog.api import errors
 from catalog.api.request import Request
 from catalog.api.timestamps import timestamp
+from catalog.api.v1 import trusts
 from catalog.db import deployments, environments, journal, packages, session_locks, sessions, statuses
 from catalog.db.environments import Environment
 from catalog.db.sessions import Session
 
 
 def submit_deploy(
-    request: Request, session: orm.Session, environment: Environment, row: Session, plan: dict[str, Any] | None = None
+    request: Request,
+    session: orm.Session,
+    environment: Environment,
+    row: Session,
+    lent: trusts.Lent | None,
+    plan: dict[str, Any] | None = None,
 ) -> str:
-    """Starts the deployment of a session; the deployment's id. Raises `errors.BadRequest`, `errors.Forbidden`.
+    """Starts the deployment of a session with a trust; the deployment's id.
 
-    `plan` is `{"hash", "moment"}` of the plan that it is held to.
+    `plan` is `{"hash", "moment"}` of the plan that it is held to. Raises `errors.BadRequest`, `errors.Forbidden`,
+    `errors.Conflict`.
     """
     action = {"object_id": environment.id, "method": "deploy", "args": {}}
-    return _submit(request, session, environment, row, kind="deploy", action=action, plan=plan)
+    return _submit(request, session, environment, row, lent, kind="deploy", action=action, plan=plan)
 
 
 def submit_action(
@@ -36,31 +43,39 @@ def submit_action(
     session: orm.Session,
     environment: Environment,
     row: Session,
+    lent: trusts.Lent | None,
     action: dict[str, Any],
     plan: dict[str, Any] | None = None,
 ) -> str:
     """Starts an action `{"object_id", "method", "args"}`; the deployment's id. Raises as `submit_deploy`."""
-    return _submit(request, session, environment, row, kind="action", action=action, plan=plan)
+    return _submit(request, session, environment, row, lent, kind="action", action=action, plan=plan)
 
 
 def submit_deletion(
-    request: Request, session: orm.Session, environment: Environment, row: Session, plan: dict[str, Any] | None = None
+    request: Request,
+    session: orm.Session,
+    environment: Environment,
+    row: Session,
+    lent: trusts.Lent | None,
+    plan: dict[str, Any] | None = None,
 ) -> str:
     """Starts the deletion of everything the environment has; the deployment's id. Raises as `submit_deploy`."""
-    return _submit(request, session, environment, row, kind="delete", action=None, plan=plan)
+    return _submit(request, session, environment, row, lent, kind="delete", action=None, plan=plan)
 
 
 def submit_retry(
-    request: Request, session: orm.Session, environment: Environment, row: deployments.Deployment
+    request: Request,
+    session: orm.Session,
+    environment: Environment,
+    row: deployments.Deployment,
+    lent: trusts.Lent | None,
 ) -> deployments.Deployment:
     """Starts a failed deployment again, from the step that failed. Raises `errors.Conflict`, `errors.Forbidden`."""
     environments.lock(session, environment.id)
-    _busy(session, environment)
-    why_not = _why_no_retry(session, environment, row)
-    if why_not is not None:
-        raise errors.Conflict(f"Deployment {row.id} can not be retried: {why_not}. Deploy the environment instead.")
+    check_retry(session, environment, row)
+    content = trusts.keep(environment, row.model, lent)
     opened = sessions.open_for(session, environment, request.caller.user_id)
-    opened.model = row.model
+    opened.model = content
     opened.state = sessions.DELETING if row.kind == "delete" else sessions.DEPLOYING
     session.flush()
     return deployments.submit(
@@ -71,10 +86,18 @@ def submit_retry(
         user_id=request.caller.user_id,
         kind=row.kind,
         action=row.action,
-        model=row.model,
+        model=content,
         lock=row.lock,
         retry_of=row.id,
     )
+
+
+def check_retry(session: orm.Session, environment: Environment, row: deployments.Deployment) -> None:
+    """Raises `errors.Conflict`, `errors.Forbidden` where a deployment can not go on."""
+    _busy(session, environment)
+    why_not = _why_no_retry(session, environment, row)
+    if why_not is not None:
+        raise errors.Conflict(f"Deployment {row.id} can not be retried: {why_not}. Deploy the environment instead.")
 
 
 def _busy(session: orm.Session, environment: Environment) -> None:
@@ -117,6 +140,7 @@ def _submit(
     session: orm.Session,
     environment: Environment,
     row: Session,
+    lent: trusts.Lent | None,
     *,
     kind: str,
     action: dict[str, Any] | None,
@@ -128,6 +152,7 @@ def _submit(
     environments.lock(session, environment.id)
     access_is_free = environments.status(session, environment.id) not in environments.BUSY
     session_id = row.id
+    content = trusts.keep(environment, content, lent)
     row.model = content
     session.flush()
     if not (access_is_free and sessions.begin(session, row, state)):

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 from engine.clouds.lab import addressing, converge
 from engine.clouds.lab import template as templates
 from engine.clouds.lab.forwarding import Forwarding
+from engine.clouds.lab.inventory import LabInventory
 from engine.clouds.lab.isolation_level import Isolation
 from engine.clouds.lab.keeper import KeeperError
 from engine.clouds.lab.neutron import LabNetwork
@@ -55,6 +56,7 @@ class LabOrchestration:
     ) -> None:
         self.site = Site(Path(directory), isolation)
         self.network = LabNetwork(self.site)
+        self.inventory = LabInventory(self.network)
         self._forwarding = Forwarding(self.site, agent_url)
 
     @property
