@@ -15,6 +15,7 @@ import re
 import socket
 import threading
 import time
+import urllib.parse
 import uuid
 from collections import Counter
 from collections.abc import Callable
@@ -67,6 +68,7 @@ class Stack:
     resources: dict[str, str] = field(default_factory=dict)  # logical name to id
     status: str = ""
     looks_left: int = 0  # how often it is still seen IN_PROGRESS
+    tags: list[str] = field(default_factory=list)
     created: str = ""
     updated: str | None = None
 
@@ -110,13 +112,20 @@ class Heat:
                         there[key].remove(event.id)
         return {key: ids for key, ids in there.items() if ids}
 
+    def made(self, prefix: str) -> dict[str, str]:
+        """Every resource ever made, by its id: `created`, or `deleted` when that was the last of it."""
+        with self._mutex:
+            mine = [event for event in self.record if event.stack.startswith(prefix) and event.what != "changed"]
+            return {event.id: event.what for event in mine}
+
     def templates(self, prefix: str) -> dict[str, dict]:
         """The templates of the stacks that are there, by name."""
         with self._mutex:
             return {stack.name: stack.template for stack in self._stacks.values() if stack.name.startswith(prefix)}
 
     def answer(self, method: str, path: str, body: dict | None) -> tuple[int, object, Fault | None]:
-        path = path.partition("?")[0].removeprefix("/v1/p")
+        path, _, query = path.partition("?")
+        path = path.removeprefix("/v1/p")
         match = re.fullmatch(r"/stacks(?:/([^/]+))?(?:/(?!template$|resources$)[^/]+)?(/template|/resources)?", path)
         name = (match.group(1) if match else None) or (body or {}).get("stack_name") or ""
         with self._mutex:
@@ -129,7 +138,10 @@ class Heat:
         if fault is Fault.DROPPED:
             return 0, None, fault
         with self._mutex:
-            status, content = self._handle(request, match.group(2) if match else None, body)
+            if path == "/stacks" and method == "GET":
+                status, content = 200, self._listed(query)
+            else:
+                status, content = self._handle(request, match.group(2) if match else None, body)
         if request.changes and status < 400:
             self.heard(request)
         return status, content, fault
@@ -140,6 +152,7 @@ class Heat:
                 return 409, _error("The Stack already exists.")
             stack = Stack(uuid.uuid4().hex, request.stack, created=self._now())
             self._stacks[stack.id] = stack
+            stack.tags = (body.get("tags") or "").split(",")
             self._converge(stack, "CREATE", body["template"])
             return 201, {"stack": {"id": stack.id, "links": []}}
         found = self._find(request.stack)
@@ -152,6 +165,7 @@ class Heat:
         if request.method == "DELETE":
             self._converge(found, "DELETE", {})
             return 204, None
+        found.tags = (body.get("tags") or "").split(",")
         self._converge(found, "UPDATE", body["template"])
         return 202, None
 
@@ -179,7 +193,7 @@ class Heat:
         if part == "/template":
             return 200, stack.template
         if part == "/resources":
-            return 200, {"resources": []}
+            return 200, {"resources": [self._resource(stack, name) for name in sorted(stack.resources)]}
         working = stack.looks_left > 0
         stack.looks_left = max(0, stack.looks_left - 1)
         if stack.status == "DELETE" and not working:
@@ -200,6 +214,32 @@ class Heat:
                 ],
             }
         }
+
+    def _resource(self, stack: Stack, name: str) -> dict[str, object]:
+        return {
+            "resource_name": name,
+            "resource_type": stack.template["resources"][name]["type"],
+            "physical_resource_id": stack.resources[name],
+            "resource_status": f"{stack.status}_COMPLETE",
+            "resource_status_reason": "state changed",
+            "links": [{"rel": "stack", "href": f"{self.url}/stacks/{stack.name}/{stack.id}"}],
+        }
+
+    def _listed(self, query: str) -> dict[str, object]:
+        """The stacks with all the tags that are asked for, as Heat's list has them."""
+        wanted = set(urllib.parse.parse_qs(query).get("tags", [""])[0].split(","))
+        shown = [
+            {
+                "id": stack.id,
+                "stack_name": stack.name,
+                "stack_status": f"{stack.status}_COMPLETE",
+                "creation_time": stack.created,
+                "tags": stack.tags,
+            }
+            for stack in self._stacks.values()
+            if stack.status != "DELETE" and wanted <= set(stack.tags)
+        ]
+        return {"stacks": shown}
 
     def _find(self, wanted: str) -> Stack | None:
         return next((stack for stack in self._stacks.values() if wanted in (stack.id, stack.name)), None)

@@ -84,8 +84,19 @@ class _Library:
             owner_project_id="",
             owner_user_id="",
         )
-        for model in ({"Objects": root}, {"Objects": None, "ObjectsCopy": root}):
-            plan.plan(self._library, model, context, chaos_convoy.natives())
+        for model, action in (
+            ({"Objects": root}, plan.deploying("env")),
+            ({"Objects": None, "ObjectsCopy": root}, None),
+        ):
+            question = plan.Question(
+                library=self._library,
+                model=model,
+                action=action,
+                context=context,
+                natives=chaos_convoy.natives(),
+                key=b"",
+            )
+            plan.plan(question)
 
     def library(self, lock: Any) -> dsl.Library:
         assert sorted(entry["digest"] for entry in lock) == self._lock

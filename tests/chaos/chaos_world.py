@@ -21,7 +21,7 @@ import chaos_heat
 import chaos_worker
 import pytest
 
-from catalog.db import base, deployments, environments, journal, sessions, statuses
+from catalog.db import base, deployments, environments, journal, resources, sessions, statuses
 from engine import effects
 
 HERE = pathlib.Path(__file__).parent
@@ -174,12 +174,13 @@ class World:
             row = session.get_one(deployments.Deployment, deployment_id)
             environment = environments.get(session, environment_id)
             opened = session.get_one(sessions.Session, row.session_id)
-            reports = statuses.of_deployment(session, deployment_id)
+            reports = statuses.of_deployment(session, deployment_id, progress=True)
+        assert [report.sequence for report in reports] == list(range(1, len(reports) + 1))
+        reports = [report for report in reports if report.level != statuses.PROGRESS]
         root = environment.model["Objects"]
         by_ship: dict[str, list[str]] = {}
         for report in reports:
             by_ship.setdefault((report.entity_id or "").removeprefix(environment_id), []).append(report.text)
-        assert [report.sequence for report in reports] == list(range(1, len(reports) + 1))
         return Seen(
             state=(row.state, row.result, opened.state, environment.version),
             ships=[
@@ -198,6 +199,11 @@ class World:
                 for name, template in self.heat.templates(environment_id).items()
             ),
         )
+
+    def receipt(self, environment_id: str) -> list[resources.CloudResource]:
+        """What was made for the environment, as the service knows it."""
+        with self.database.reading() as session:
+            return resources.of_environment(session, environment_id)
 
     def executions(self, deployment_id: str) -> list[int]:
         """How often each plan of the deployment was carried out."""

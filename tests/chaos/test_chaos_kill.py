@@ -13,8 +13,10 @@ import threading
 
 import chaos_convoy
 import pytest
-from chaos_worker import BEFORE, COMMITTED, MOMENTS, Doom
+from chaos_worker import BEFORE, COMMITTED, MOMENTS, UNCOMMITTED, Doom
 from chaos_world import PATIENCE, World, check_unharmed, effects_id, is_stopped, wait_until
+
+from catalog.db import resources
 
 AT_A_TIME = 8
 DAILY = 5
@@ -91,6 +93,56 @@ def survive(world, calm, dooms):
     world.wait_for_the_end(*deletions)
     successor.kill()
     assert not [there for environment_id in ids.values() for there in world.heat.alive(environment_id)]
+    for environment_id in ids.values():
+        check_receipt(world, environment_id)
+
+
+def check_receipt(world, environment_id):
+    """The receipt has every resource that Heat ever made, and says of each what Heat's own record says."""
+    made = {key: "there" if what == "created" else "gone" for key, what in world.heat.made(environment_id).items()}
+    assert made
+    rows = [row for row in world.receipt(environment_id) if row.type != resources.STACK]
+    assert {row.physical_id: row.state for row in rows} == made
+    assert len(rows) == len(made)
+
+
+def test_killed_in_the_middle_of_a_deletion_the_receipt_has_every_resource_that_heat_ever_made(world, calm, seed):
+    """Killed when Heat has heard of the deletion and nobody will hear its answer, and at a boundary of the journal."""
+    environments = [world.environment(f"torn down {number}", chaos_convoy.SHIPS[:2]) for number in range(2)]
+    ids = [world.submit(each) for each in environments]
+    worker = world.worker(lease=LONG)
+    world.wait_for_the_end(*ids)
+    worker.kill()
+    worker.join()
+    for each in environments:
+        check_receipt(world, each)
+    deletions = {each: world.submit(each, kind="delete") for each in environments}
+    workers = []  # the first is killed while Heat is at work, the second by its doom
+
+    def kill(request):
+        claims = {entry["deployment"]: entry["pid"] for entry in world.told("claimed")}
+        mine = next((each for each in environments if request.stack.startswith(each)), None)
+        if request.method == "DELETE" and mine is not None and claims[deletions[mine]] == workers[0].pid:
+            os.kill(workers[0].pid, signal.SIGKILL)
+
+    world.heat.heard = kill
+    try:
+        doom = Doom(number=random.Random(seed).randint(2, 5), moment=UNCOMMITTED)
+        for each in (None, doom):
+            workers.append(world.worker(doom=each, concurrency=1, once=True, lease=LONG))
+        for each in workers:
+            each.join(PATIENCE)
+    finally:
+        world.heat.heard = lambda request: None
+    assert [each.exitcode for each in workers] == [-signal.SIGKILL] * 2
+    world.let_the_leases_run_out(*deletions.values())
+    successor = world.worker(lease=LONG)
+    world.wait_for_the_end(*deletions.values())
+    successor.kill()
+    for each in environments:
+        assert not world.heat.alive(each)
+        check_receipt(world, each)
+        assert {row.state for row in world.receipt(each)} == {resources.GONE}
 
 
 def test_killed_while_heat_or_an_agent_is_at_work_a_deployment_ends_as_if_it_had_not_been(world, calm):
