@@ -12,7 +12,7 @@ from typing import Any
 from oslo_config import cfg
 
 from catalog import audit, broker
-from catalog.db import content_stores
+from catalog.db import content_stores, keys
 
 DATABASE = (
     cfg.StrOpt(
@@ -190,6 +190,7 @@ CORS = (
 
 GROUPS: Mapping[str, Sequence[cfg.Opt]] = {
     "database": DATABASE,
+    "secrets": keys.OPTIONS,
     "api": API,
     "identity": IDENTITY,
     "packages": (*PACKAGES, *content_stores.OPTIONS),

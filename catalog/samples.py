@@ -35,6 +35,17 @@ CONFIGURATION_TAIL = """\
 #project_domain_name = Default
 #memcached_servers = 127.0.0.1:11211
 
+# Keys that seal secrets in the database come from Barbican in place of [secrets] key_file: docs/secrets.md.
+#[key_manager]
+#backend = barbican
+#auth_type = keystone_password
+#auth_url = https://keystone.example.org/v3
+#username = chandlery
+#password = ...
+#project_name = service
+#user_domain_name = Default
+#project_domain_name = Default
+
 #[oslo_policy]
 #policy_file = /etc/chandlery/policy.yaml
 """

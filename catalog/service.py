@@ -28,7 +28,7 @@ from catalog.api.metrics import Metrics
 from catalog.api.request import Caller, Services
 from catalog.api.v1 import urls
 from catalog.audit import Audit, Call
-from catalog.db import content_stores, tables  # noqa: F401  all tables are known before the first is used
+from catalog.db import content_stores, keys, tables  # noqa: F401  all tables are known before the first is used
 from catalog.db.base import Database
 from catalog.identity import api as identity_api
 from catalog.identity import catalog as service_catalog
@@ -53,9 +53,10 @@ def create_app(
     """The application of a configuration (`catalog.config.load`).
 
     `mounts` are further WSGI applications by path prefix, as `{"/dashboard": app}`; each sees its prefix as
-    SCRIPT_NAME. Raises `ValueError` for a repository or database that is configured wrongly.
+    SCRIPT_NAME. Raises `ValueError` for a repository, database or key that is configured wrongly.
     """
     database = database or Database(conf.database.connection)
+    keys.configure(database, conf)
     content_stores.configure(database, conf)
     services = Services(
         config=conf,

@@ -1,7 +1,7 @@
 """The all-in-one service: API, identity, worker, dashboard and lab cloud in one process, one port, one data directory.
 
 It puts together what each part offers; no part knows of another here. Everything that must survive is in the data
-directory: database, secrets, the lab's servers.
+directory: database, keys and other secrets, the lab's servers.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cheroot import wsgi
 import packages as library
 from catalog import config, identity, service
 from catalog import packages as catalog_packages
-from catalog.db import base, deployments, migrations
+from catalog.db import base, deployments, keys, migrations, resealing, sealing
 from cli import client, errors, exclusive
 from dashboard import app as dashboard_app
 from dashboard.configuration import Configuration
@@ -65,6 +65,11 @@ class Settings:
         """The SQLite file in the data directory."""
         return f"sqlite:///{(self.data / 'chandlery.sqlite').absolute()}"
 
+    @property
+    def key_file(self) -> pathlib.Path:
+        """The keys that seal secrets in the database."""
+        return self.data / client.KEY_FILE
+
 
 @contextlib.contextmanager
 def running(settings: Settings) -> Iterator[wsgi.Server]:
@@ -89,14 +94,16 @@ def running(settings: Settings) -> Iterator[wsgi.Server]:
         kept = _Secrets.of(settings.data / "secrets.json")
         migrations.upgrade(settings.database_url)
         database = base.Database(settings.database_url)
-        _bootstrap(settings, database)
         conf = config.load(
             overrides={
                 "database": {"connection": settings.database_url},
+                "secrets": {"key_file": str(settings.key_file)},
                 "messaging": {"exchange": base.new_id()},  # a second one in this process would answer for this one
                 "repositories": {"repository": list(settings.repositories)},
             }
         )
+        _unlock(settings, conf, database)
+        _bootstrap(settings, database)
         _start_engine(settings, conf, database, kept, stack)
         dashboard = dashboard_app.create_app(
             Configuration(
@@ -111,6 +118,20 @@ def running(settings: Settings) -> Iterator[wsgi.Server]:
         stack.callback(catalog.close)
         server.wsgi_app = catalog
         yield server
+
+
+def _unlock(settings: Settings, conf: Any, database: base.Database) -> None:
+    """Give the database its keys; make them at the first start, and seal what a version before left in the clear."""
+    fresh = not settings.key_file.exists() and not resealing.known(database)
+    try:
+        if fresh:
+            keys.make(conf)
+        keys.configure(database, conf)
+        if fresh:
+            for place, number in resealing.reseal(database):
+                LOG.info("sealed %d values of %s", number, place)
+    except (ValueError, sealing.SealError) as error:
+        raise errors.CommandError(str(error), "It belongs to the data: restore both from the same backup.") from None
 
 
 def _start_engine(

@@ -23,6 +23,8 @@ from cli import errors
 
 SERVICE_TYPE = "application-catalog"
 CREDENTIALS_FILE = "credentials.json"
+DATABASE_FILE = "chandlery.sqlite"
+KEY_FILE = "secrets.key"  # the keys that seal secrets in the database
 SESSION_HEADER = "X-Configuration-Session"
 
 

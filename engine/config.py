@@ -1,7 +1,7 @@
 """Options of the engine, and what the core library's `config(group, name)` may read of them.
 
-Names are Murano's where they mean what Murano's did (spec/core-library §13). `[database]` and `[messaging]` are shared
-with the API, which may have registered them already in the same process.
+Names are Murano's where they mean what Murano's did (spec/core-library §13). `[database]`,
+`[messaging]` and `[secrets]` are shared with the API, which may have registered them already in the same process.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from oslo_config import cfg
 
 from catalog import broker
+from catalog.db import keys
 from engine import notices
 
 DATABASE = (
@@ -97,12 +98,15 @@ GROUPS: Mapping[str | None, Sequence[cfg.Opt]] = {
     None: DEFAULT,
     "database": DATABASE,
     "messaging": broker.OPTIONS,
+    "secrets": keys.OPTIONS,
     "engine": ENGINE,
     "networking": NETWORKING,
     "heat": HEAT,
     "rabbitmq": RABBITMQ,
     "notifications": notices.OPTIONS,
 }
+
+SHARED = ("database", "messaging", "secrets")  # the API's sample has them
 
 READABLE = (None, "engine", "networking", "heat", "rabbitmq")  # groups that `config()` of the core library may read ...
 HIDDEN = ("agent_secret", "agent_url", "management_url", "login", "password")  # ... without these
@@ -118,7 +122,7 @@ def register(conf: cfg.ConfigOpts) -> None:
 
 def list_options() -> list[tuple[str | None, list[cfg.Opt]]]:
     """For oslo-config-generator (entry point `oslo.config.opts`)."""
-    return [(group, list(options)) for group, options in GROUPS.items() if group not in ("database", "messaging")]
+    return [(group, list(options)) for group, options in GROUPS.items() if group not in SHARED]
 
 
 def load(files: Sequence[str] = (), overrides: Mapping[str | None, Mapping[str, Any]] | None = None) -> cfg.ConfigOpts:

@@ -1,4 +1,4 @@
-"""Waiting out what is down for a while: a database that restarts, a lock that times out, a store of packages.
+"""Waiting out what is down for a while: a database that restarts, a lock that times out, a store or key that is gone.
 
 A unit of work is repeated as a whole until it succeeds, so it must begin from nothing.
 """
@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
-from catalog.db import contents
+from catalog.db import contents, sealing
 
 LOG = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ def patiently(work: Callable[[], Result], *, what: str, pause: Callable[[float],
     while True:
         try:
             return work()
-        except contents.Unreachable as error:
+        except (contents.Unreachable, sealing.KeyMissing) as error:
             LOG.warning("%s: %s; next try in %.1f s", what, error, seconds)
         except sa.exc.SQLAlchemyError as error:
             if not is_outage(error):

@@ -19,7 +19,7 @@ from typing import Any
 
 from oslo_config import cfg
 
-from catalog.db import base, content_stores, deployments, plans
+from catalog.db import base, content_stores, deployments, keys, plans
 from engine import check, config, deployment, notices, packages, reconciling, rpc, system, tags, worker
 
 LOG = logging.getLogger(__name__)
@@ -31,7 +31,8 @@ class EngineService:
     """Runs deployments and answers the API's questions between `start()` and `stop()`.
 
     `clouds` gives the cloud of a deployment, or of a question; `options` adds to what `config(group, name)` of the core
-    library answers. The options of `engine.config` are registered with `conf` here.
+    library answers. The options of `engine.config` are registered with `conf` here. Raises `ValueError` without the
+    keys of the database.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class EngineService:
         options: Mapping[tuple[str | None, str], Any] | None = None,
     ) -> None:
         config.register(conf)
+        keys.configure(database, conf)
         settings = deployment.EngineSettings(
             most_claims=conf.engine.most_claims,
             most_effects=conf.engine.most_effects,

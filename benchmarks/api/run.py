@@ -32,9 +32,9 @@ import psutil
 import shelves
 import sqlalchemy as sa
 
-from catalog import identity
+from catalog import config, identity
 from catalog.db import identity as accounts
-from catalog.db import migrations, tables  # noqa: F401  all tables are known before the first is used
+from catalog.db import keys, migrations, tables  # noqa: F401  all tables are known before the first is used
 from catalog.db.base import Database
 from catalog.db.packages import Package
 from catalog.identity import tokens
@@ -262,7 +262,12 @@ def cpu(server: psutil.Process) -> float:
 def serving(folder: pathlib.Path, url: str, options: argparse.Namespace) -> Iterator[tuple[psutil.Process, int]]:
     """A worker on the database, and for `--identity keystone` another one as its Keystone."""
     with contextlib.ExitStack() as stack:
-        settings = {"database": {"connection": url}, "messaging": {"transport_url": "fake://"}}
+        settings = {
+            "database": {"connection": url},
+            "messaging": {"transport_url": "fake://"},
+            "secrets": {"key_file": str(folder / "secrets.key")},
+        }
+        keys.make(config.load(overrides=settings))
         port, identity_port = free_port(), free_port()
         if options.identity == "keystone":
             stack.enter_context(worker(folder / "keystone.conf", settings, identity_port))

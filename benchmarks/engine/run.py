@@ -30,7 +30,7 @@ import sqlalchemy as sa  # noqa: E402
 import catalog.db.tables  # noqa: E402, F401 - all tables
 from catalog import broker, packages  # noqa: E402
 from catalog.broker import oslo_messaging  # noqa: E402
-from catalog.db import base, deployments, environments, journal, sessions  # noqa: E402
+from catalog.db import base, deployments, environments, journal, keys, sessions  # noqa: E402
 from dsl import packages as dsl_packages  # noqa: E402
 from engine import config  # noqa: E402
 
@@ -168,8 +168,12 @@ def _configuration(database: base.Database, folder: Path) -> tuple[Any, Path]:
         f"[database]\nconnection = {database.url}\n"
         f"[messaging]\ntransport_url = {_broker() or 'fake://'}\nexchange = bench-{base.new_id()[:8]}\n"
         "[engine]\nengine_workers = 64\nclass_configs = /nonexistent\n"
+        f"[secrets]\nkey_file = {folder}/secrets.key\n"
     )
-    return config.load([str(path)]), path
+    conf = config.load([str(path)])
+    keys.make(conf)
+    keys.configure(database, conf)
+    return conf, path
 
 
 def _announcer(conf: Any) -> Any:

@@ -23,7 +23,7 @@ from sqlalchemy.orm import exc as orm_exc
 from catalog.api import bodies, conditional, errors
 from catalog.api.bodies import Body
 from catalog.api.request import Caller, Request, Services
-from catalog.db import contents
+from catalog.db import contents, sealing
 
 LOG = logging.getLogger(__name__)
 
@@ -172,6 +172,12 @@ def answer_for(failure: Exception, environ: Mapping[str, Any]) -> webob.Response
     elif isinstance(failure, sa.exc.OperationalError | sa.exc.TimeoutError | sa.exc.InterfaceError):
         LOG.exception("%s: the database does not answer", request_id)
         known = errors.Unavailable("The database does not answer. Repeat the request in a while.")
+    elif isinstance(failure, sealing.SealError):
+        LOG.error("%s: %s", request_id, failure)
+        known = errors.Unavailable(
+            "A value of the database can not be opened: the service lacks the key, or the value was damaged. Its log "
+            f"has the reason under the request id {request_id}."
+        )
     elif isinstance(failure, contents.Unreachable | contents.Damaged):
         LOG.error("%s: %s", request_id, failure)
         known = errors.Unavailable("The store of packages does not give or take this content. Repeat it in a while.")

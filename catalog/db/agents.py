@@ -19,7 +19,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from catalog.db import deployments, statuses
+from catalog.db import deployments, sealing, statuses
 from catalog.db.base import Base, Identifier, Json, Timestamp, now
 
 QUEUED, SENT, DONE, WITHDRAWN = "queued", "sent", "done", "withdrawn"
@@ -66,9 +66,9 @@ class AgentPlan(Base):
     agent_id: orm.Mapped[str] = orm.mapped_column(
         Identifier, sa.ForeignKey("agents.id", ondelete="CASCADE"), index=True
     )
-    plan: orm.Mapped[dict[str, Any]] = orm.mapped_column(Json)
+    plan: orm.Mapped[dict[str, Any]] = orm.mapped_column(sealing.Json("agent_plans.plan"))
     state: orm.Mapped[str] = orm.mapped_column(sa.String(16), default=QUEUED)
-    result: orm.Mapped[dict[str, Any] | None] = orm.mapped_column(Json)
+    result: orm.Mapped[dict[str, Any] | None] = orm.mapped_column(sealing.Json("agent_plans.result"))
     created: orm.Mapped[datetime.datetime] = orm.mapped_column(Timestamp, default=now)
     deadline: orm.Mapped[datetime.datetime | None] = orm.mapped_column(Timestamp)
     sent: orm.Mapped[datetime.datetime | None] = orm.mapped_column(Timestamp)

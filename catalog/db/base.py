@@ -97,6 +97,7 @@ class Database:
         self.url = url
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         options: dict[str, Any] = {"pool_size": POOL_SIZE, "max_overflow": POOL_OVERFLOW, "echo": echo}
+        options["hide_parameters"] = True  # what a statement was given would stand in errors, and so in logs
         if self.is_sqlite:
             if parsed.database in (None, "", ":memory:"):
                 raise ValueError(

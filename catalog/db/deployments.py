@@ -16,7 +16,7 @@ from sqlalchemy import orm
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
 
-from catalog.db import statuses
+from catalog.db import sealing, statuses
 from catalog.db.base import Base, Database, Identifier, Json, Timestamp, new_id, now
 
 KINDS = ("deploy", "action", "delete")
@@ -47,12 +47,12 @@ class Deployment(Base):
     project_id: orm.Mapped[str] = orm.mapped_column(sa.String(64))
     user_id: orm.Mapped[str] = orm.mapped_column(sa.String(64))
     kind: orm.Mapped[str] = orm.mapped_column(sa.String(16))
-    action: orm.Mapped[dict[str, Any] | None] = orm.mapped_column(Json)
-    model: orm.Mapped[dict[str, Any]] = orm.mapped_column(Json)
+    action: orm.Mapped[dict[str, Any] | None] = orm.mapped_column(sealing.Json("deployments.action"))
+    model: orm.Mapped[dict[str, Any]] = orm.mapped_column(sealing.Json("deployments.model"))
     lock: orm.Mapped[list[dict[str, Any]]] = orm.mapped_column(Json)
     plan: orm.Mapped[dict[str, Any] | None] = orm.mapped_column(Json)
     state: orm.Mapped[str] = orm.mapped_column(sa.String(16), index=True, default=QUEUED)
-    result: orm.Mapped[dict[str, Any] | None] = orm.mapped_column(Json)
+    result: orm.Mapped[dict[str, Any] | None] = orm.mapped_column(sealing.Json("deployments.result"))
     created: orm.Mapped[datetime.datetime] = orm.mapped_column(Timestamp, default=now)
     updated: orm.Mapped[datetime.datetime] = orm.mapped_column(Timestamp, default=now, onupdate=now)
     started: orm.Mapped[datetime.datetime | None] = orm.mapped_column(Timestamp)
@@ -61,7 +61,7 @@ class Deployment(Base):
     lease_expires: orm.Mapped[float | None] = orm.mapped_column(sa.Double)
     fence: orm.Mapped[int] = orm.mapped_column(sa.Integer, default=0)
     retry_of: orm.Mapped[str | None] = orm.mapped_column(Identifier)
-    failure: orm.Mapped[dict[str, Any] | None] = orm.mapped_column(Json)
+    failure: orm.Mapped[dict[str, Any] | None] = orm.mapped_column(sealing.Json("deployments.failure"))
 
 
 class database_clock(GenericFunction[float]):

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from catalog.db import base
+from catalog.db import base, sealing
 from catalog.db.sessions import Session
 
 READY = "ready"
@@ -34,7 +34,7 @@ class Environment(base.Base):
     description_text: orm.Mapped[str] = orm.mapped_column(base.LongText, default="")
     version: orm.Mapped[int] = orm.mapped_column(sa.BigInteger, default=0)
     generation: orm.Mapped[int] = orm.mapped_column(sa.BigInteger)
-    model: orm.Mapped[dict[str, Any]] = orm.mapped_column(base.Json, deferred=True)
+    model: orm.Mapped[dict[str, Any]] = orm.mapped_column(sealing.Json("environments.model"), deferred=True)
     created: orm.Mapped[datetime.datetime] = orm.mapped_column(base.Timestamp, default=base.now)
     updated: orm.Mapped[datetime.datetime] = orm.mapped_column(base.Timestamp, default=base.now, onupdate=base.now)
 

@@ -10,7 +10,7 @@ import datetime
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from catalog.db import base
+from catalog.db import base, sealing
 
 
 class KeptAnswer(base.Base):
@@ -19,11 +19,11 @@ class KeptAnswer(base.Base):
     __tablename__ = "idempotency_keys"
 
     id: orm.Mapped[str] = orm.mapped_column(sa.String(64), primary_key=True)
-    body_digest: orm.Mapped[str] = orm.mapped_column(sa.String(64))
+    body_digest: orm.Mapped[str] = orm.mapped_column(sealing.Text("idempotency_keys.body_digest"))
     claim: orm.Mapped[str] = orm.mapped_column(base.Identifier)
     status: orm.Mapped[int | None] = orm.mapped_column(sa.Integer)
-    headers: orm.Mapped[dict[str, str] | None] = orm.mapped_column(base.Json)
-    body: orm.Mapped[bytes | None] = orm.mapped_column(base.Blob)
+    headers: orm.Mapped[dict[str, str] | None] = orm.mapped_column(sealing.Json("idempotency_keys.headers"))
+    body: orm.Mapped[bytes | None] = orm.mapped_column(sealing.Bytes("idempotency_keys.body"))
     created: orm.Mapped[datetime.datetime] = orm.mapped_column(base.Timestamp, index=True, default=base.now)
 
 

@@ -13,7 +13,8 @@ from typing import Any, cast
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from catalog.db.base import Base, Identifier, Json, Timestamp, now
+from catalog.db import sealing
+from catalog.db.base import Base, Identifier, Timestamp, now
 from catalog.db.deployments import FINISHED, Deployment
 
 
@@ -30,10 +31,10 @@ class JournalEntry(Base):
     )
     key: orm.Mapped[str] = orm.mapped_column(sa.String(255), primary_key=True)
     name: orm.Mapped[str] = orm.mapped_column(sa.String(128))
-    digest: orm.Mapped[str] = orm.mapped_column(sa.String(64))
-    arguments: orm.Mapped[Any] = orm.mapped_column(Json)
-    outcome: orm.Mapped[Any | None] = orm.mapped_column(Json)
-    failure: orm.Mapped[dict[str, Any] | None] = orm.mapped_column(Json)
+    digest: orm.Mapped[str] = orm.mapped_column(sealing.Text("journal.digest"))  # tells whether a guess is right
+    arguments: orm.Mapped[Any] = orm.mapped_column(sealing.Json("journal.arguments"))
+    outcome: orm.Mapped[Any | None] = orm.mapped_column(sealing.Json("journal.outcome"))
+    failure: orm.Mapped[dict[str, Any] | None] = orm.mapped_column(sealing.Json("journal.failure"))
     started: orm.Mapped[datetime.datetime] = orm.mapped_column(Timestamp)
     finished: orm.Mapped[datetime.datetime | None] = orm.mapped_column(Timestamp)
     delivery: orm.Mapped[int | None] = orm.mapped_column(sa.Integer)

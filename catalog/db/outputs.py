@@ -16,9 +16,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from catalog.db import agent_answers, masking
+from catalog.db import agent_answers, masking, sealing
 from catalog.db.agents import AgentPlan
-from catalog.db.base import Base, Identifier, Json, LongText, Timestamp, now
+from catalog.db.base import Base, Identifier, Timestamp, now
 
 MOST_OF_PLAN = 1024 * 1024  # characters kept of one plan; the guest sends no more by itself
 MOST_OF_DEPLOYMENT = 16 * 1024 * 1024  # characters of all its plans together
@@ -42,7 +42,7 @@ class OutputStream(Base):
     position: orm.Mapped[int] = orm.mapped_column(sa.BigInteger, default=0)
     size: orm.Mapped[int] = orm.mapped_column(sa.Integer, default=0)
     is_full: orm.Mapped[bool] = orm.mapped_column(sa.Boolean, default=False)
-    held: orm.Mapped[list[list[str]] | None] = orm.mapped_column(Json)
+    held: orm.Mapped[list[list[str]] | None] = orm.mapped_column(sealing.Json("output_streams.held"))
     created: orm.Mapped[datetime.datetime] = orm.mapped_column(Timestamp, default=now)
 
 
@@ -58,7 +58,7 @@ class OutputChunk(Base):
     plan_id: orm.Mapped[str] = orm.mapped_column(sa.String(128))
     script: orm.Mapped[str] = orm.mapped_column(sa.String(LONGEST_NAME))
     stream: orm.Mapped[str] = orm.mapped_column(sa.String(8))
-    text: orm.Mapped[str] = orm.mapped_column(LongText)
+    text: orm.Mapped[str] = orm.mapped_column(sealing.Text("output_chunks.text"))
     created: orm.Mapped[datetime.datetime] = orm.mapped_column(Timestamp, default=now)
 
 

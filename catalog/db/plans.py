@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from catalog.db import base
+from catalog.db import base, sealing
 
 KEPT = 20  # plans of an environment, the newest
 DIFFERENCES = 10  # steps that are told when a plan does not hold
@@ -32,7 +32,7 @@ class Plan(base.Base):
     )
     hash: orm.Mapped[str] = orm.mapped_column(sa.String(64), primary_key=True)
     moment: orm.Mapped[float] = orm.mapped_column(sa.Double)
-    steps: orm.Mapped[list[dict[str, Any]]] = orm.mapped_column(base.Json)
+    steps: orm.Mapped[list[dict[str, Any]]] = orm.mapped_column(sealing.Json("plans.steps"))
     created: orm.Mapped[datetime.datetime] = orm.mapped_column(base.Timestamp, default=base.now)
 
 
@@ -42,7 +42,7 @@ class Key(base.Base):
     __tablename__ = "installation_keys"
 
     name: orm.Mapped[str] = orm.mapped_column(sa.String(32), primary_key=True)
-    value: orm.Mapped[str] = orm.mapped_column(sa.String(64))
+    value: orm.Mapped[str] = orm.mapped_column(sealing.Text("installation_keys.value"))
 
 
 def get(session: orm.Session, environment_id: str, plan_hash: str) -> Plan | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from catalog.db import base
+from catalog.db import base, sealing
 
 if TYPE_CHECKING:
     from catalog.db.environments import Environment
@@ -35,7 +35,7 @@ class Session(base.Base):
     state: orm.Mapped[str] = orm.mapped_column(sa.String(36), default=OPENED)
     version: orm.Mapped[int] = orm.mapped_column(sa.BigInteger, default=0)
     generation: orm.Mapped[int] = orm.mapped_column(sa.BigInteger)
-    model: orm.Mapped[dict[str, Any]] = orm.mapped_column(base.Json, deferred=True)
+    model: orm.Mapped[dict[str, Any]] = orm.mapped_column(sealing.Json("sessions.model"), deferred=True)
     created: orm.Mapped[datetime.datetime] = orm.mapped_column(base.Timestamp, default=base.now)
     updated: orm.Mapped[datetime.datetime] = orm.mapped_column(base.Timestamp, default=base.now, onupdate=base.now)
 

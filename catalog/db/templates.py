@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from catalog.db import base
+from catalog.db import base, sealing
 
 
 class Template(base.Base):
@@ -25,7 +25,7 @@ class Template(base.Base):
     version: orm.Mapped[int] = orm.mapped_column(sa.BigInteger, default=0)
     generation: orm.Mapped[int] = orm.mapped_column(sa.BigInteger)
     is_public: orm.Mapped[bool] = orm.mapped_column(default=False)
-    model: orm.Mapped[dict[str, Any]] = orm.mapped_column(base.Json, deferred=True)
+    model: orm.Mapped[dict[str, Any]] = orm.mapped_column(sealing.Json("environment_templates.model"), deferred=True)
     created: orm.Mapped[datetime.datetime] = orm.mapped_column(base.Timestamp, default=base.now)
     updated: orm.Mapped[datetime.datetime] = orm.mapped_column(base.Timestamp, default=base.now, onupdate=base.now)
 

@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
-from cli.commands import action, bundle, database, demo, deployment, environment, lab, package, repository, serve
+from cli.commands import (
+    action,
+    bundle,
+    database,
+    demo,
+    deployment,
+    environment,
+    lab,
+    package,
+    repository,
+    secrets,
+    serve,
+)
 
-COMMANDS = (serve, demo, repository, package, bundle, environment, deployment, action, lab, database)
+COMMANDS = (serve, demo, repository, package, bundle, environment, deployment, action, lab, database, secrets)

@@ -28,7 +28,8 @@ from sqlalchemy import orm
 
 import catalog.db.tables  # noqa: F401 - relations between tables need them all
 import dsl
-from catalog.db import base, deployments
+from catalog import config
+from catalog.db import base, deployments, keys
 from engine import deployment, effects, lease, plan, worker
 from engine.agents import http, stored
 from engine.clouds import heat, services
@@ -114,6 +115,7 @@ def main(orders: Orders) -> None:
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     log = _Log(orders.log)
     database = _OneAtATime(orders.database) if orders.database.startswith("sqlite") else base.Database(orders.database)
+    keys.configure(database, config.load())
     deployments.end_idle_transactions(database, orders.idle)
     if orders.clock is not None:
         _set_clock(database, orders.clock)
@@ -249,11 +251,13 @@ def _answering(orders: Orders, working: worker.Worker) -> Any:
     """The RPC server, on a real broker."""
     if orders.broker is None:
         return None
-    from engine import check, config, reconciling, rpc, tags
+    from engine import check, reconciling, rpc, tags
+    from engine import config as engine_config
 
     messaging = {"transport_url": orders.broker, "exchange": orders.exchange}
-    conf = config.load(overrides={"messaging": messaging})
+    conf = engine_config.load(overrides={"messaging": messaging})
     database = base.Database(orders.database)
+    keys.configure(database, conf)
     endpoint = rpc.Endpoint(
         _store,  # type: ignore[arg-type]
         _clouds(orders, database),

@@ -19,7 +19,8 @@ from engine_harbour import deployments_on
 from engine_world import MemoryCloud
 
 import dsl
-from catalog.db import base, deployments
+from catalog import config
+from catalog.db import base, deployments, keys
 from engine import lease
 
 LOST = 3  # exit status of a process that found its lease lost
@@ -133,6 +134,7 @@ class KeptCloud(MemoryCloud):
 
 def main(url: str, deployment_id: str, cloud_file: str, last: str, when: str, number: str) -> None:
     database = base.Database(url)
+    keys.configure(database, config.load())
 
     def die() -> None:  # the thread that sends the signal does nothing more before it is there
         signal.pthread_kill(threading.get_ident(), signal.Signals[number])

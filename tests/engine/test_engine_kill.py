@@ -171,7 +171,7 @@ def process(voyage, folder, last, when, name):
     """A worker in a process of its own, which sends itself a signal at the given boundary."""
     arguments = [voyage.database.url, voyage.deployment_id, folder / "cloud.json", str(last), when, name]
     command = [sys.executable, HERE / "engine_mortal.py", *arguments]
-    return subprocess.Popen(command, cwd=HERE.parent.parent, env={"PYTHONPATH": "."})
+    return subprocess.Popen(command, cwd=HERE.parent.parent, env={**os.environ, "PYTHONPATH": "."})
 
 
 def test_a_deletion_survives_a_death_at_every_boundary(database):
