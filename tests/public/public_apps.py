@@ -43,9 +43,9 @@ def scales_apache(environment: Environment) -> None:
     """One server more gets what the first ones got; one less takes nothing with it but itself."""
     more = {"node-3": [INSTALL_APACHE, INSTALL_PHP]}
     does(environment, lambda: environment.act("app", "scaleOut"), more, ["Installing app on server node-3"])
-    assert set(environment.cloud.resources("OS::Nova::Server")) == {"node-1", "node-2", "node-3"}
+    assert set(environment.cloud.standing("OS::Nova::Server")) == {"node-1", "node-2", "node-3"}
     does(environment, lambda: environment.act("app", "scaleIn"))
-    assert set(environment.cloud.resources("OS::Nova::Server")) == {"node-1", "node-2"}
+    assert set(environment.cloud.standing("OS::Nova::Server")) == {"node-1", "node-2"}
     assert list(environment.counted().values()).count(True) == 2
 
 
@@ -57,7 +57,7 @@ def bursts_apache(environment: Environment) -> None:
     regions = {name: push.region for push in environment.cloud.pushes for name in push.came}
     assert regions["node-4"] == "RegionTwo"
     does(environment, lambda: environment.act("app", "scaleIn"))
-    assert set(environment.cloud.resources("OS::Nova::Server")) == {"node-1", "node-2", "node-3"}
+    assert set(environment.cloud.standing("OS::Nova::Server")) == {"node-1", "node-2", "node-3"}
 
 
 def scales_percona(environment: Environment) -> None:
@@ -76,7 +76,7 @@ def scales_percona(environment: Environment) -> None:
             for number in (1, 2, 3)
         },
     )
-    assert set(environment.cloud.resources("OS::Nova::Server")) == {"node-1", "node-2", "node-3"}
+    assert set(environment.cloud.standing("OS::Nova::Server")) == {"node-1", "node-2", "node-3"}
 
 
 def fills_and_empties_sugar(environment: Environment) -> None:

@@ -58,8 +58,9 @@ class ScriptedCloud(recording.Recording):
         super().__init__()
         self.events: list[Push | Deletion | Execution] = []
         self._answers = answers
-        self._protocol = protocol
+        self.protocol = protocol
         self._addresses: dict[str, str] = {}  # by the name of the server
+        self._pushed: dict[str, Mapping[str, Any]] = {}  # the templates of the stacks that there are
 
     @property
     def pushes(self) -> list[Push]:
@@ -70,8 +71,7 @@ class ScriptedCloud(recording.Recording):
         return [event for event in self.events if isinstance(event, Execution)]
 
     def push(self, stack, template, files, environment, parameters):
-        before = (self.current(stack) or {}).get("resources") or {}
-        after = template.get("resources") or {}
+        before, after = self._pushed.get(stack.name, {"resources": {}})["resources"], template["resources"]
         dangling = set(_references(template)) - set(after)
         if dangling:
             raise ports.StackError(stack.name, f"the template refers to {', '.join(sorted(dangling))}, which it lacks")
@@ -86,16 +86,18 @@ class ScriptedCloud(recording.Recording):
                 gone=frozenset(set(before) - set(after)),
             )
         )
+        self._pushed[stack.name] = template
         return super().push(stack, template, files, environment, parameters)
 
     def outputs(self, stack):
-        template = self.current(stack) or {}
+        template = self._pushed.get(stack.name, {})
         known = _Outputs(stack.name, template, self._addresses)
         return {name: known.value(output["value"]) for name, output in (template.get("outputs") or {}).items()}
 
     def delete(self, stack):
         super().delete(stack)
-        self.events.append(Deletion(stack=stack.name))
+        if self._pushed.pop(stack.name, None) is not None:  # regions that nothing is in have no stack
+            self.events.append(Deletion(stack=stack.name))
 
     def named(self, text: str) -> str:
         """A text with the servers' names in place of their addresses: `<web>`, `<web public>`."""
@@ -104,37 +106,24 @@ class ScriptedCloud(recording.Recording):
         return text
 
     def register(self, environment_id, project_id, instance_id):
-        if self._protocol == "amqp":
+        if self.protocol == "amqp":
             return {"protocol": "amqp"}
         return super().register(environment_id, project_id, instance_id)
 
-    def run(self, agent_id, plan_id, plan, timeout, check=None):
-        result = super().run(agent_id, plan_id, plan, timeout, check)
-        execution = self.events[-1]
-        assert isinstance(execution, Execution)
+    def run(self, agent_id, plan_id, plan, *about, **more):
+        execution = self._received(agent_id, plan)
+        result = super().run(agent_id, plan_id, plan, *about, **more)
         for name, answer in self._answers.items():
             if re.fullmatch(name, execution.name):
                 value = answer(execution) if callable(answer) else answer
-                if isinstance(value, dict) and "ErrorCode" in value:
-                    return {**result, **value}
                 if "IsException" in result:
                     return {"IsException": False, "Result": [{"IsException": False, "Result": value}]}
                 return {**result, "Body": value}
         return result
 
-    def send(self, agent_id, plan_id, plan, timeout=None):
-        files = plan.get("Files") or {}
-        scripts = plan.get("Scripts") or {}
-        entries = [script["EntryPoint"] for script in scripts.values()] if isinstance(scripts, dict) else []
-        self.events.append(
-            Execution(
-                server=self._server_of(agent_id),
-                name=str(plan.get("Name") or ", ".join(each["Name"] for each in plan.get("Commands") or [])),
-                parameters=plan.get("Parameters") or {},
-                scripts=tuple(files[entry]["Name"] if entry in files else entry for entry in entries),
-                plan=plan,
-            )
-        )
+    def send(self, agent_id, plan_id, plan, *about, **more):
+        self._received(agent_id, plan)
+        super().send(agent_id, plan_id, plan, *about, **more)
 
     def list(self, region, kind):
         """What Neutron lists, with the subnets that were pushed."""
@@ -145,20 +134,20 @@ class ScriptedCloud(recording.Recording):
 
     def stacks(self) -> Sequence[str]:
         """Names of the stacks that there are."""
-        return [name for name, template in self._templates.items() if template is not None]
+        return list(self._pushed)
 
-    def resources(self, type_name: str | None = None) -> dict[str, dict[str, Any]]:
+    def standing(self, type_name: str | None = None) -> dict[str, dict[str, Any]]:
         """The resources of all stacks by name, those of a type."""
         return {
             name: resource
-            for template in self._templates.values()
-            for name, resource in ((template or {}).get("resources") or {}).items()
+            for template in self._pushed.values()
+            for name, resource in template["resources"].items()
             if type_name in (None, resource["type"])
         }
 
     def _pushed_subnets(self) -> Iterator[dict[str, Any]]:
-        for stack, template in self._templates.items():
-            for name, resource in ((template or {}).get("resources") or {}).items():
+        for stack, template in self._pushed.items():
+            for name, resource in template["resources"].items():
                 if resource["type"] == "OS::Neutron::Subnet":
                     of = assumptions.Assumptions(stack, template, {})
                     cidr = resource["properties"]["cidr"]
@@ -169,9 +158,23 @@ class ScriptedCloud(recording.Recording):
                         "gateway_ip": str(next(ipaddress.ip_network(cidr).hosts())),
                     }
 
+    def _received(self, agent_id: str, plan: Mapping[str, Any]) -> Execution:
+        files = plan.get("Files") or {}
+        scripts = plan.get("Scripts") or {}
+        entries = [script["EntryPoint"] for script in scripts.values()] if isinstance(scripts, dict) else []
+        execution = Execution(
+            server=self._server_of(agent_id),
+            name=str(plan.get("Name") or ", ".join(each["Name"] for each in plan.get("Commands") or [])),
+            parameters=plan.get("Parameters") or {},
+            scripts=tuple(files[entry]["Name"] if entry in files else entry for entry in entries),
+            plan=plan,
+        )
+        self.events.append(execution)
+        return execution
+
     def _server_of(self, agent_id: str) -> str:
         """The server whose boot data tell of the agent."""
-        resources = self.resources()
+        resources = self.standing()
         told = re.compile(rf'["h]{re.escape(agent_id)}["\s]')  # the agent's own id, or the end of its queue's name
         for name, resource in resources.items():
             if resource["type"] == "OS::Nova::Server":

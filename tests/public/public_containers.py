@@ -229,7 +229,7 @@ def scales_the_cluster(environment: Environment) -> None:
         lambda: act("app", "scaleGatewaysDown"),
         {"gateway-2": ["Remove etcd member"], "kube-1": [CALICO]},
     )
-    assert set(environment.cloud.resources("OS::Nova::Server")) == set(CLUSTER)
+    assert set(environment.cloud.standing("OS::Nova::Server")) == set(CLUSTER)
 
 
 def controls(pod: str, *containers: str, new: bool) -> str:

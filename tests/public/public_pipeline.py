@@ -78,14 +78,14 @@ def tells_its_credentials(environment: Environment) -> None:
 def gives_nodepool_back(environment: Environment) -> None:
     """The action removes what Nodepool made in the project, and its server, before the environment may go."""
     server = "host-1-nodepool"
-    assert server in environment.cloud.resources("OS::Nova::Server")
+    assert server in environment.cloud.standing("OS::Nova::Server")
     does(
         environment,
         lambda: environment.act("app", "deleteNodepool"),
         {server: ["Release resources .. [release_resources.sh]"]},
         ["Nodepool is deleted. Now you can safely delete environment."],
     )
-    assert server not in environment.cloud.resources("OS::Nova::Server")
+    assert server not in environment.cloud.standing("OS::Nova::Server")
 
 
 STORIES = {

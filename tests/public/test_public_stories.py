@@ -76,7 +76,7 @@ def loses_the_application(environment: public_world.Environment, story: Story) -
     outcome = environment.deploy()
     assert (outcome.state, outcome.errors) == ("deployed", ()), outcome.result
     compare(environment.cloud, since, story.removed)
-    left = environment.cloud.resources("OS::Nova::Server")
+    left = environment.cloud.standing("OS::Nova::Server")
     assert not [key for key in own if names[key] in left]
     assert environment.counted() == {key: is_there and key not in own for key, is_there in known.items()}
 
