@@ -77,15 +77,16 @@ class Engine:
         """JSON schemas of a class and its model builders. Raises `errors.ApiError`."""
         return self._ask("schema", self._timeouts.check_timeout, **arguments)
 
-    def reconcile(self, project_id: str, environment_id: str | None = None) -> Any:
+    def reconcile(self, project_id: str, environment_id: str | None = None, trust_id: str | None = None) -> Any:
         """What a project's cloud has and should not, or has not and should. Raises `errors.ApiError`."""
         timeout = self._timeouts.reconcile_timeout
-        return self._ask("reconcile", timeout, project_id=project_id, environment_id=environment_id)
+        asked = {"project_id": project_id, "environment_id": environment_id, "trust_id": trust_id}
+        return self._ask("reconcile", timeout, **asked)
 
-    def remove_leftover(self, project_id: str, stack_id: str) -> Any:
+    def remove_leftover(self, project_id: str, stack_id: str, trust_id: str | None = None) -> Any:
         """Begins to remove a leftover stack; what it is. Raises `errors.ApiError`."""
         timeout = self._timeouts.reconcile_timeout
-        return self._ask("remove_leftover", timeout, project_id=project_id, stack_id=stack_id)
+        return self._ask("remove_leftover", timeout, project_id=project_id, stack_id=stack_id, trust_id=trust_id)
 
     def close(self) -> None:
         """Closes the connection to the broker."""

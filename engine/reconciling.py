@@ -55,6 +55,7 @@ class _Project:
 
     id: str
     environments: dict[str, _Environment]
+    borrowed: str | None  # a trust of whoever asks
     stacks: list[resources.CloudResource]
     looks: list[_Look] = field(default_factory=list)
     nobodys: list[ports.Found] = field(default_factory=list)  # ours, of environments that no receipt knows
@@ -63,8 +64,9 @@ class _Project:
 
     @property
     def trusts(self) -> list[str | None]:
-        """Rights to look into the project with: those of its environments, then the service's own."""
-        return [*dict.fromkeys(each.trust_id for each in self.environments.values() if each.trust_id), None]
+        """Rights to look into the project with: those of who asks, those of its environments, the service's own."""
+        known = (self.borrowed, *(each.trust_id for each in self.environments.values()))
+        return [*dict.fromkeys(each for each in known if each), None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,9 +93,9 @@ class Reconciler:
         self._mutex = threading.Lock()
         self._removing: set[str] = set()
 
-    def reconcile(self, project_id: str, environment_id: str | None = None) -> Report:
+    def reconcile(self, project_id: str, environment_id: str | None = None, trust_id: str | None = None) -> Report:
         """`{"leftovers", "drift", "foreign", "skipped", "problems"}` of a project, or of one environment of it."""
-        project = self._surveyed(project_id, environment_id)
+        project = self._surveyed(project_id, environment_id, borrowed=trust_id)
         drift = self._written(project)
         return {
             "leftovers": _leftovers(project),
@@ -105,9 +107,9 @@ class Reconciler:
             "problems": project.problems,
         }
 
-    def remove(self, project_id: str, stack_id: str) -> Report:
+    def remove(self, project_id: str, stack_id: str, trust_id: str | None = None) -> Report:
         """Begins to remove a leftover; what it is. `reconcile` tells when it is gone. Raises `NotLeftOver`."""
-        project = self._surveyed(project_id, only=stack_id)
+        project = self._surveyed(project_id, only=stack_id, borrowed=trust_id)
         known = next((each for each in _leftovers(project) if each["stack_id"] == stack_id), None)
         if known is None:
             raise NotLeftOver(
@@ -164,12 +166,19 @@ class Reconciler:
 
     # What is there
 
-    def _surveyed(self, project_id: str, environment_id: str | None = None, only: str | None = None) -> _Project:
+    def _surveyed(
+        self,
+        project_id: str,
+        environment_id: str | None = None,
+        *,
+        only: str | None = None,
+        borrowed: str | None = None,
+    ) -> _Project:
         """A look at all stacks of a project, of one environment, or at `only` one stack."""
         with self._database.reading() as session:
             known = {each.id: each for each in _environments(session, project_id) if environment_id in (None, each.id)}
             stacks = [row for row in resources.stacks(session) if row.environment_id in known]
-        project = _Project(project_id, known, stacks)
+        project = _Project(project_id, known, borrowed, stacks)
         ours = self._found(project)
         if environment_id is not None:
             ours = [each for each in ours if tags.environment_of(each.tags) == environment_id]

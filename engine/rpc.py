@@ -176,15 +176,23 @@ class Endpoint:
         return _faults_named(answer)
 
     @oslo_messaging.expected_exceptions(Fault)
-    def reconcile(self, context: dict[str, Any], project_id: str, environment_id: str | None = None) -> dict[str, Any]:
+    def reconcile(
+        self,
+        context: dict[str, Any],
+        project_id: str,
+        environment_id: str | None = None,
+        trust_id: str | None = None,
+    ) -> dict[str, Any]:
         """What a project's cloud has and should not, or has not and should: `engine.reconciling`."""
-        return self._reconciler.reconcile(project_id, environment_id)
+        return self._reconciler.reconcile(project_id, environment_id, trust_id)
 
     @oslo_messaging.expected_exceptions(Fault)
-    def remove_leftover(self, context: dict[str, Any], project_id: str, stack_id: str) -> dict[str, Any]:
+    def remove_leftover(
+        self, context: dict[str, Any], project_id: str, stack_id: str, trust_id: str | None = None
+    ) -> dict[str, Any]:
         """Begins to remove a leftover; what it is."""
         try:
-            return self._reconciler.remove(project_id, stack_id)
+            return self._reconciler.remove(project_id, stack_id, trust_id)
         except reconciling.NotLeftOver as error:
             raise fault("NotLeftOver", str(error)) from error
 

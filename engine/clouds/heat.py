@@ -99,7 +99,7 @@ class HeatOrchestration:
         wanted = "CREATE_COMPLETE" if before is None else "UPDATE_COMPLETE"
         if after is None or after.stack_status != wanted:
             raise self._failure(heat, stack, after, wanted)
-        return _outputs(after)
+        return _outputs(stack, after)
 
     def current(self, stack: ports.Stack) -> dict[str, Any] | None:
         """The template last pushed, None when there is no such stack."""
@@ -140,7 +140,7 @@ class HeatOrchestration:
     def outputs(self, stack: ports.Stack) -> dict[str, Any]:
         """`{output name: value}` once nobody works on the stack, {} when there is none."""
         found = self._idle(self._heat(stack), stack)
-        return {} if found is None else _outputs(found)
+        return {} if found is None else _outputs(stack, found)
 
     def delete(self, stack: ports.Stack) -> None:
         """Removes the stack with its resources and waits. Raises `ports.StackError` with the resource at fault."""
@@ -353,8 +353,15 @@ def _is_transient(error: Exception) -> bool:
     return isinstance(error, CONNECTION) or status in TRANSIENT_STATUS
 
 
-def _outputs(found: Any) -> dict[str, Any]:
-    return {output["output_key"]: output.get("output_value") for output in getattr(found, "outputs", None) or []}
+def _outputs(stack: ports.Stack, found: Any) -> dict[str, Any]:
+    """Null for an output that Heat could not work out. Raises `ports.StackError` for what are no outputs."""
+    told = getattr(found, "outputs", None) or []
+    outputs: dict[str, Any] = {}
+    for output in told if isinstance(told, list) else [None]:
+        if not isinstance(output, dict) or not isinstance(output.get("output_key"), str):
+            raise ports.StackError(stack.name, f"expected outputs with names from Heat, found {str(told)[:200]}")
+        outputs[output["output_key"]] = output.get("output_value")
+    return outputs
 
 
 def _message(error: Exception) -> str:

@@ -294,3 +294,41 @@ def test_a_static_action_has_a_trust_while_it_runs(
     cloud.member("POST", "/v1/actions", {"className": "org.example.App", "methodName": "greet"})
     assert engine.asked[-1][1]["trust_id"] == "trust-1"
     assert ledger.removed == ["trust-1"]
+
+
+def test_a_retry_goes_on_with_the_trust_that_works(cloud: Cloud, path: str, ledger: Ledger) -> None:
+    first(cloud, path)
+    deploy(cloud.member, path)
+    [failed] = [each["id"] for each in cloud.member.json("GET", f"{path}/deployments")["deployments"]][:1]
+    finish(cloud, identifier(path), {"result": {"message": "stuck"}, "isException": True})
+    with cloud.database.transaction() as work:
+        work.get_one(deployments.Deployment, failed).failure = {"effects": 0}
+    ledger.refusal = trusts.Refused("no roles to lend")
+    ledger.working.clear()
+    cloud.member("POST", f"{path}/deployments/{failed}/retry", status=403)
+    cloud.member("POST", f"{path}/deployments/{'0' * 32}/retry", status=404)
+    ledger.refusal = None
+    cloud.colleague("POST", f"{path}/deployments/{failed}/retry")
+    assert deployed_with(cloud, path) == kept(cloud, path) == "trust-2"
+
+
+def test_who_looks_for_leftovers_lends_a_trust_for_it_if_there_is_one_to_lend(
+    cloud: Cloud, path: str, ledger: Ledger, engine: ScriptedEngine
+) -> None:
+    engine.answer = {"leftovers": [], "drift": [], "foreign": [], "skipped": [], "problems": []}
+    cloud.member("POST", "/v1/reconciliations", {})
+    assert (engine.asked[-1][1]["trust_id"], ledger.removed) == ("trust-1", ["trust-1"])
+    ledger.refusal = trusts.Refused("no roles to lend")
+    cloud.member("POST", "/v1/reconciliations", {})
+    assert engine.asked[-1][1]["trust_id"] is None
+    ledger.refusal = None
+    cloud.admin("POST", "/v1/reconciliations", {"tenant_id": cloud.member.project_id})
+    assert engine.asked[-1][1]["trust_id"] is None
+
+    engine.answer = {
+        "stack_id": "s1", "name": "stack", "region": None, "project_id": "p", "environment_id": None,
+        "environment_name": None, "status": None, "reason": "its environment is gone",
+    }  # fmt: skip
+    cloud.member("DELETE", "/v1/leftovers/s1")  # goes on after the answer
+    assert (engine.asked[-1][1]["trust_id"], ledger.removed) == ("trust-2", ["trust-1"])
+    assert ledger.made["trust-2"]["seconds"] == 600

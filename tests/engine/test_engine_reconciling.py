@@ -213,3 +213,17 @@ def test_a_leftover_that_can_not_be_removed_says_why(quay):
     wait_until(lambda: "a volume is in use" in str(quay.states()["ship-anna/ship-anna"]))
     [again] = reconcile(quay)["leftovers"]
     assert "a volume is in use" in again["reason"]
+
+
+def test_the_rights_of_who_asks_are_tried_before_those_of_environments(quay, database):
+    tried = []
+
+    def cloud(context):
+        tried.append(context.trust_id)
+        if context.trust_id == "borrowed":
+            raise ports.CloudError("Keystone has no trust borrowed")
+        return quay.cloud.cloud()
+
+    reconciler = reconciling.Reconciler(database, cloud, tags.Tags(database, ("murano",)))
+    assert reconciler.reconcile(PROJECT, trust_id="borrowed") == NOTHING
+    assert tried == ["borrowed", None]

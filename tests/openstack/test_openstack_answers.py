@@ -141,6 +141,22 @@ def test_a_change_so_quick_that_it_leaves_no_trace_ends_too(orchestration, stack
     assert sum(pauses) == heat_cloud.BEGINS
 
 
+@pytest.mark.parametrize("told", [{"output_key": "a"}, [{"output_value": 1}], ["text"], [None], "text"])
+def test_outputs_of_another_shape_are_a_failure_of_heat_with_what_it_said(orchestration, stacks, told, monkeypatch):
+    push(orchestration)
+    answer = types.SimpleNamespace(id="id", creation_time="now", stack_status="CREATE_COMPLETE", outputs=told)
+    monkeypatch.setattr(stacks, "get", lambda name: answer)
+    with pytest.raises(ports.StackError, match="expected outputs with names from Heat, found"):
+        orchestration.outputs(STACK)
+
+
+def test_an_output_that_heat_could_not_work_out_is_null(orchestration, stacks, monkeypatch):
+    outputs = [{"output_key": "a", "output_error": "no such attribute"}, {"output_key": "b", "output_value": [1]}]
+    answer = types.SimpleNamespace(id="id", creation_time="now", stack_status="CREATE_COMPLETE", outputs=outputs)
+    monkeypatch.setattr(stacks, "get", lambda name: answer)
+    assert orchestration.outputs(STACK) == {"a": None, "b": [1]}
+
+
 def with_trust(stacks, pauses, other):
     """An orchestration that works with a trust, and with `other` where that does not do."""
     client = types.SimpleNamespace(

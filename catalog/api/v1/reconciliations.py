@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from catalog.api.request import Request, check_name
-from catalog.api.v1 import access
+from catalog.api.v1 import access, trusts
 from catalog.db import environments, resources
 
 
@@ -28,7 +28,8 @@ def create(request: Request) -> Any:
         project_id = _project(request, body.get("tenant_id"))
     else:
         project_id = _project_of(request, check_name(wanted, "environment_id"))
-    found: dict[str, Any] = request.services.engine.reconcile(project_id, wanted)
+    with trusts.for_search(request, project_id) as trust_id:
+        found: dict[str, Any] = request.services.engine.reconcile(project_id, wanted, trust_id)
     return {"tenant_id": project_id, **found}
 
 
@@ -36,7 +37,9 @@ def remove(request: Request) -> Any:
     """DELETE /leftovers/S: begins to remove a stack that is left over."""
     request.authorize("remove_leftover")
     project_id = _project(request, request.params.get("tenant"))
-    return request.services.engine.remove_leftover(project_id, request.values["stack"])
+    # The engine goes on with it after the answer; it ends by itself.
+    with trusts.for_search(request, project_id, ends=False) as trust_id:
+        return request.services.engine.remove_leftover(project_id, request.values["stack"], trust_id)
 
 
 def _project(request: Request, wanted: Any) -> str:

@@ -104,6 +104,26 @@ def for_question(request: Request, project_id: str, kept: str | None = None) -> 
             service.remove(made)
 
 
+@contextlib.contextmanager
+def for_search(request: Request, project_id: str, *, ends: bool = True) -> Iterator[str | None]:
+    """A trust to look with for what environments that are gone have left; None where there is none to be had.
+
+    The engine has others to try. With `ends` off it is left to end by itself, after QUESTION seconds.
+    """
+    service = request.services.trusts
+    if service is None or request.caller.project_id != project_id:
+        yield None
+        return
+    made: str | None = None
+    with contextlib.suppress(trusts.Refused, trusts.Away):
+        made = _made(request, service, project_id, seconds=QUESTION)
+    try:
+        yield made
+    finally:
+        if made is not None and ends:
+            service.remove(made)
+
+
 def _made(request: Request, service: trusts.Trusts, project_id: str, seconds: int | None = None) -> str:
     caller = request.caller
     if caller.project_id != project_id:
