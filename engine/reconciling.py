@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 
 from catalog.db import base, deployments, environments, resources
-from engine import effects, tags, traces
+from engine import effects, models, tags, traces
 from engine.clouds import ports, services
 
 LOG = logging.getLogger(__name__)
@@ -61,6 +61,7 @@ class _Project:
     nobodys: list[ports.Found] = field(default_factory=list)  # ours, of environments that no receipt knows
     foreign: list[ports.Found] = field(default_factory=list)
     problems: list[Report] = field(default_factory=list)
+    cloud: services.Cloud | None = None  # None: nobody lets us in
 
     @property
     def trusts(self) -> list[str | None]:
@@ -119,8 +120,7 @@ class Reconciler:
         with self._mutex:
             if stack_id not in self._removing:
                 self._removing.add(stack_id)
-                cloud = self._cloud(project_id, known["environment_id"] or "", project.trusts[0])
-                threading.Thread(target=self._remove, args=(cloud, known), daemon=True).start()
+                threading.Thread(target=self._remove, args=(project.cloud, known), daemon=True).start()
         return known
 
     def _remove(self, cloud: services.Cloud, known: Report) -> None:
@@ -150,11 +150,11 @@ class Reconciler:
             with self._mutex:
                 self._removing.discard(known["stack_id"])
 
-    def _cloud(self, project_id: str, environment_id: str, trust_id: str | None) -> services.Cloud:
+    def _cloud(self, project_id: str, trust_id: str | None) -> services.Cloud:
         return self._clouds(
             effects.Context(
                 deployment_id=f"reconciling-{uuid.uuid4().hex}",
-                environment_id=environment_id,
+                environment_id="",
                 project_id=project_id,
                 user_id="",
                 owner_project_id=project_id,
@@ -186,37 +186,38 @@ class Reconciler:
         if only is not None:
             ours = [each for each in ours if each.id == only]
             project.stacks = [row for row in stacks if row.physical_id == only]
-        self._look(project)
-        self._look_at_strangers(project, ours)
+        if project.cloud is not None:
+            self._look(project, project.cloud.orchestration)
+            self._look_at_strangers(project, project.cloud.orchestration, ours)
         return project
 
     def _found(self, project: _Project) -> list[ports.Found]:
         """Stacks that are ours by their tag; notes those that have only the tags that others may have, too."""
         problem: Exception | None = None
         for trust_id in project.trusts:
+            cloud = self._cloud(project.id, trust_id)
             try:
-                orchestration = self._cloud(project.id, "", trust_id).orchestration
-                ours = list(orchestration.tagged(project.id, self._tags.installation))
-                shared = list(orchestration.tagged(project.id, self._tags.first[0])) if self._tags.first else []
+                ours = list(cloud.orchestration.tagged(project.id, self._tags.installation))
+                first = self._tags.first[:1]
+                shared = [each for tag in first for each in cloud.orchestration.tagged(project.id, tag)]
             except Exception as error:  # another environment's trust may let us in
                 LOG.warning("project %s can not be looked into: %s", project.id, error)
                 problem = error
                 continue
+            project.cloud = cloud
             known = {each.id for each in ours} | {row.physical_id for row in project.stacks}
             project.foreign.extend(each for each in shared if each.id not in known)
             return ours
         project.problems.append(_problem(None, None, f"stacks of the project can not be listed: {problem}"))
         return []
 
-    def _look(self, project: _Project) -> None:
+    def _look(self, project: _Project, orchestration: ports.Orchestration) -> None:
         """Looks at every stack that receipts of environments at rest have."""
         wanted = [row for row in project.stacks if not project.environments[row.environment_id].busy]
         at = base.now().isoformat(timespec="seconds")
         vanished = f"it was not there any more when it was looked for at {at}Z: nobody here has removed it"
 
         def look(row: resources.CloudResource) -> traces.Look:
-            trust_id = project.environments[row.environment_id].trust_id or project.trusts[0]
-            orchestration = self._cloud(project.id, row.environment_id, trust_id).orchestration
             left = row.reason or resources.NOBODYS if row.state == resources.LEFT else None
             stack, place = traces.stack_of_row(row), traces.place_of_row(row)
             return traces.look_at(orchestration, stack, place, left=left, vanished=vanished)
@@ -227,7 +228,9 @@ class Reconciler:
                 if seen.failure is not None:
                     project.problems.append(_problem(row.stack, row.region, seen.failure))
 
-    def _look_at_strangers(self, project: _Project, ours: Sequence[ports.Found]) -> None:
+    def _look_at_strangers(
+        self, project: _Project, orchestration: ports.Orchestration, ours: Sequence[ports.Found]
+    ) -> None:
         """Looks at stacks that are an environment's by their tag and not on its receipt."""
         listed = {row.physical_id for row in project.stacks}
         known, there = project.environments, self._that_are(tags.environment_of(each.tags) for each in ours)
@@ -238,9 +241,6 @@ class Reconciler:
                 project.nobodys.append(each)
             if environment is None or environment.busy or each.id in listed:
                 continue
-            orchestration = self._cloud(
-                project.id, environment.id, environment.trust_id or project.trusts[0]
-            ).orchestration
             stack = ports.Stack(name=each.name, project_id=project.id, region_name=each.region_name)
             place = resources.Place(
                 environment_id=environment.id,
@@ -274,7 +274,7 @@ def _environments(session: orm.Session, project_id: str) -> Iterable[_Environmen
     present = sa.select(row).where(row.project_id == project_id).options(orm.undefer(row.model))
     busy = set(deployments.busy_environments(session))
     for each in session.scalars(present):
-        trust_id = (each.model.get("SystemData") or {}).get("TrustId")
+        trust_id = models.trust_of(each.model)
         yield _Environment(each.id, each.name, None, each.version, each.id in busy, trust_id)
     for ended in session.scalars(sa.select(resources.Receipt).where(resources.Receipt.project_id == project_id)):
         yield _Environment(ended.environment_id, ended.name, ended.how)
