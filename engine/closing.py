@@ -12,8 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from catalog.db import base, deployments, environments, journal, resources, sessions, statuses
-from engine import models, notices, traces
+from catalog.db import agents, base, deployments, environments, journal, resources, sessions, statuses
+from engine import effects, models, notices, traces
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +67,8 @@ def close(session: orm.Session, deployment_id: str, ending: Ending, *, told: boo
         return
     for look in ending.looks:
         look.write(session)
+    for key in journal.under_way(session, deployment_id, "agent.run"):  # nobody waits for what would come of it
+        agents.withdraw(session, effects.plan_id_of(deployment_id, key))
     for level, complaint in _told(ending):
         statuses.add(
             session,

@@ -48,6 +48,12 @@ ENGINE = (
     cfg.FloatOpt("keep_journals", default=7.0, min=0.0, help="Days a finished deployment's journal is kept."),
     cfg.IntOpt("most_claims", default=100, min=1, help="After so many workers died over a deployment it fails."),
     cfg.IntOpt("most_effects", default=20_000, min=100, help="Effects one deployment may have; then it fails."),
+    cfg.FloatOpt(
+        "deployment_timeout",
+        default=86400.0,
+        min=0.0,
+        help="Seconds that a deployment may take once it has begun; then it ends as if it was cancelled. 0: any.",
+    ),
     cfg.IntOpt("agent_timeout", default=3600, min=1, help="Seconds a script may take when its package names no limit."),
     cfg.BoolOpt("disable_murano_agent", default=False, help="Refuse to run scripts in servers."),
     cfg.StrOpt("class_configs", default="/etc/murano/class-configs", help="Folder with configuration of classes."),
@@ -89,6 +95,12 @@ NETWORKING = (
 HEAT = (
     cfg.StrOpt("url", help="Endpoint of Heat, in place of the one in the service catalog."),
     cfg.StrOpt("endpoint_type", default="public", help="Interface looked up in the service catalog."),
+    cfg.FloatOpt(
+        "stack_timeout",
+        default=3600.0,
+        min=1.0,
+        help="Seconds in which a stack has to follow its template, or be gone; then its deployment fails.",
+    ),
     cfg.StrOpt("stack_tags", default="murano", help="Tags of stacks, separated by commas."),
 )
 

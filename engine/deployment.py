@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ from engine import (
 )
 from engine.clouds import ports, services
 from engine.journal import Journal, NonDeterministic
-from engine.lease import Draining, Lease, LeaseLost
+from engine.lease import Draining, Lease, LeaseLost, TimeOver
 
 LOG = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class EngineSettings:
     most_effects: int = 20_000  # of one deployment: each is kept in the journal
     class_configs: str | None = None  # folder with configuration of classes
     most_claims: int = 100  # a deployment that was claimed more often kills its workers: it fails
+    deployment_timeout: float = 86_400.0  # seconds one may take once it has begun; 0: any number
     drain: float = 20.0  # seconds an effect in flight gets when the worker stops
     options: Mapping[tuple[str | None, str], Any] = field(default_factory=dict)  # what `config(group, name)` answers
     stack_tags: tuple[str, ...] = ("murano",)
@@ -133,6 +135,7 @@ class Deployments:
             if gone is not None:
                 return dataclasses.replace(_failed(gone), refused=gone), None
             row = held.read(lambda session: session.get_one(deployments.Deployment, held.deployment_id))
+        self._limit(held, row)
         journal = Journal(held)
         try:
             refusal = self._refusal(held, row, journal)
@@ -162,6 +165,16 @@ class Deployments:
             settings.plan_key(),
         )
 
+    def _limit(self, held: Lease, row: deployments.Deployment) -> None:
+        """Counts from when the first worker began, by the clocks of two machines if another one goes on."""
+        limit = self._settings.deployment_timeout
+        if limit and row.started is not None:
+            reason = TimeOver(
+                f"The deployment has taken {limit:g} s, the most one may take ([engine] deployment_timeout). What it "
+                f"was at is not waited for any more; retry it to go on from there."
+            )
+            held.limit(limit - (base.now() - row.started).total_seconds(), reason)
+
     def system(
         self, held: Lease, row: deployments.Deployment, journal: Journal, components: progress.Components
     ) -> execution.DurableSystem:
@@ -185,8 +198,8 @@ class Deployments:
         )
         return dataclasses.replace(context_of(row, self._settings, held.check), stack_tags=found)
 
-    def library(self, lock: packages.Lock) -> dsl.Library:
-        return self._store.library(lock)
+    def library(self, lock: packages.Lock, pause: Callable[[float], None]) -> dsl.Library:
+        return self._store.library(lock, pause)
 
     def runtime(self, library: dsl.Library, system: execution.DurableSystem) -> dsl.Runtime:
         return dsl.Runtime(
@@ -219,9 +232,11 @@ class _Program:
 
     def _ended(self) -> closing.Ending:
         try:
-            library = self._engine.library(self._row.lock)
+            library = self._engine.library(self._row.lock, self._pause)
         except (packages.PackageMissing, dsl.PackageError) as error:
             return _failed(str(error))
+        except dsl.Interrupted as interruption:
+            return self._interrupted(None, interruption)
         system = self._system = self._engine.system(self._held, self._row, self._journal, self._components)
         runtime = self._engine.runtime(library, system)
         model = models.for_engine(self._row.model, self._row.environment_id)
@@ -246,6 +261,13 @@ class _Program:
         finally:
             if program is not None:
                 program.discard()
+
+    def _pause(self, seconds: float) -> None:
+        """Waits while packages can not be fetched; raises what ends the deployment meanwhile."""
+        ended = threading.Event()
+        with self._held.watched(ended.set):
+            ended.wait(seconds)
+        self._held.check()
 
     def _interrupted(self, program: dsl.Program | None, interruption: dsl.Interrupted) -> closing.Ending:
         """The ending of a program that was stopped for good. Raises when another worker shall go on with it.
@@ -338,16 +360,20 @@ class _Program:
         except (dsl.DslError, dsl.Interrupted):
             LOG.warning("deployment %s: the model could not be kept", self._row.id, exc_info=True)
             return None
-        if self._step not in ("load", "collect"):
-            return model
         submitted = self._row.model
+        copied = model["ObjectsCopy"]
+        if self._step in ("load", "collect"):
+            copied = submitted.get("ObjectsCopy")
+        else:
+            loaded = models.for_engine(submitted, self._row.environment_id)["Objects"]
+            if not models.ids(loaded) <= models.ids(model["Objects"]):  # the program let go of some
+                copied = loaded
         known = {tuple(row[:3]) for row in model["Attributes"]}
-        forgotten = [row for row in submitted.get("Attributes") or [] if tuple(row[:3]) not in known]
-        return {
-            **model,
-            "ObjectsCopy": submitted.get("ObjectsCopy"),
-            "Attributes": [*model["Attributes"], *forgotten],
-        }
+        orphans = models.ids(copied) - models.ids(model["Objects"])
+        forgotten = [
+            row for row in submitted.get("Attributes") or [] if tuple(row[:3]) not in known and row[0] in orphans
+        ]
+        return {**model, "ObjectsCopy": copied, "Attributes": [*model["Attributes"], *forgotten]}
 
 
 def context_of(

@@ -83,6 +83,17 @@ class Performer:
         self.context = context
         self.cloud = cloud
         self.about = about  # what a report of an effect carries beside its text
+        self._since: float | None = None  # of the monotonic clock: when the effect was intended
+
+    def after(self, passed: float) -> Performer:
+        """One for an effect that was intended `passed` seconds ago: time limits count from there."""
+        other = Performer(self.context, self.cloud, self.about)
+        other._since = time.monotonic() - max(0.0, passed)
+        return other
+
+    def waited(self) -> float:
+        """Seconds that workers have waited for the effect's end, 0 at its beginning."""
+        return 0.0 if self._since is None else time.monotonic() - self._since
 
     def kind(self, effect: dsl.Effect) -> Kind:
         """Raises `dsl.SystemFailure` for an effect nobody knows."""
@@ -302,6 +313,7 @@ def _stack(performer: Performer, effect: dsl.Effect) -> ports.Stack:
         environment_id=performer.context.environment_id,
         description=_given(effect)["template"].get("description") if "template" in _given(effect) else None,
         tags=performer.context.stack_tags,
+        waited=performer.waited(),
     )
 
 
@@ -316,7 +328,7 @@ def _agent_run(performer: Performer, effect: dsl.Effect) -> dict[str, Any] | Non
     package's choice."""
     context, agents = performer.context, performer.cloud.agents
     agent_id = agents.agent_id(context.environment_id, context.project_id, _given(effect)["instance_id"])
-    plan_id = uuid.uuid5(_PLANS, f"{context.deployment_id}/{effect.key}").hex
+    plan_id = plan_id_of(context.deployment_id, effect.key)
     plan, timeout = _given(effect)["plan"], float(_given(effect)["timeout"])
     if context.retry is not None:
         plan = _renewed(plan, plan_id, effect.key, context.retry.since)
@@ -326,6 +338,11 @@ def _agent_run(performer: Performer, effect: dsl.Effect) -> dict[str, Any] | Non
         return agents.run(agent_id, plan_id, plan, timeout, context.check)
     agents.send(agent_id, plan_id, plan, timeout)
     return None
+
+
+def plan_id_of(deployment_id: str, key: str) -> str:
+    """The id in the service of the plan that an effect has carried out."""
+    return uuid.uuid5(_PLANS, f"{deployment_id}/{key}").hex
 
 
 def _renewed(plan: dict[str, Any], plan_id: str, key: str, since: float) -> dict[str, Any]:

@@ -75,6 +75,10 @@ class DurableSystem(world.World):
             raise error
         return recorded.outcome
 
+    def checkpoint(self) -> None:
+        """Ends a program that computes and makes no effects, when something has ended its deployment."""
+        self._held.check()
+
     def _note(self, effect: dsl.Effect, recorded: Recorded) -> None:
         """Keeps in mind what the end of the deployment will be asked about."""
         if progress.failure_of(effect, recorded) is not None:
@@ -117,7 +121,7 @@ class DurableSystem(world.World):
             recorded = self._attempt(effect, lambda: self._sleep(self.performer.remaining(effect, passed)))
             written: Alongside | None = None
         else:
-            trace = traces.Trace(self.performer, effect, again=passed > 0)
+            trace = traces.Trace(self.performer.after(passed), effect, again=passed > 0)
             written = trace.write
             recorded = self._attempt(effect, lambda: self._reach_out(effect, trace.perform))
         took = max(0.0, passed) + time.monotonic() - began

@@ -36,6 +36,10 @@ class Cancelled(dsl.Interrupted):
     """A user asked for the end of the deployment."""
 
 
+class TimeOver(dsl.Interrupted):
+    """The deployment has taken as long as one may."""
+
+
 class Draining(dsl.Interrupted):
     """The worker is about to stop: another one goes on with the deployment."""
 
@@ -66,6 +70,7 @@ class Lease:
         self._watchers: set[Callable[[], None]] = set()
         self._mutex = threading.Lock()
         self._ended = threading.Event()
+        self._limit: tuple[float, TimeOver] | None = None
         self._heartbeat = heartbeat or heart_of(database, owner, seconds)
 
     def __enter__(self) -> Lease:
@@ -122,6 +127,7 @@ class Lease:
 
         A process that slept, or whose database was away, for longer than its lease asks whether it still has it.
         """
+        self._look_at_the_time()
         if self._interruption is not None:
             raise self._interruption
         if self.draining.is_set():
@@ -130,6 +136,10 @@ class Lease:
             self.write(lambda _session: None)
             if self._interruption is not None:
                 raise self._interruption
+
+    def limit(self, seconds: float, reason: TimeOver) -> None:
+        """Ends the program with `reason` in so many seconds, as if it was cancelled then."""
+        self._limit = (_clock() + seconds, reason)
 
     def age(self) -> float:
         """Seconds since it was renewed."""
@@ -179,6 +189,11 @@ class Lease:
     def _saw(self, state: str) -> None:
         if state == deployments.CANCELLING and not self._ended.is_set():
             self.interrupt(Cancelled("The deployment was cancelled."))
+        self._look_at_the_time()
+
+    def _look_at_the_time(self) -> None:
+        if self._limit is not None and _clock() >= self._limit[0] and not self._ended.is_set():
+            self.interrupt(self._limit[1])
 
     def pause(self, seconds: float) -> None:
         """Waits while the database is away; raises what makes waiting vain."""

@@ -55,6 +55,22 @@ def is_empty(model: Model) -> bool:
     return model.get("Objects") is None and model.get("ObjectsCopy") is None
 
 
+def ids(value: Any) -> set[str]:
+    """The ids of all objects in a part of a model."""
+    found: set[str] = set()
+    pending = [value]
+    while pending:
+        each = pending.pop()
+        if isinstance(each, list):
+            pending.extend(each)
+        elif isinstance(each, dict):
+            header = each.get("?")
+            if isinstance(header, dict) and isinstance(header.get("id"), str):
+                found.add(header["id"])
+            pending.extend(content for key, content in each.items() if key != "?")
+    return found
+
+
 def _renamed(root: Any, old: str, new: str) -> dict[str, Any] | None:
     if not isinstance(root, dict):
         return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -39,23 +40,25 @@ class PackageStore:
         self._packages: OrderedDict[str, Any] = OrderedDict()
         self._libraries: OrderedDict[tuple[str, ...], dsl.Library] = OrderedDict()
 
-    def library(self, lock: Lock) -> dsl.Library:
-        """The library of exactly the packages that the lock names. Raises `PackageMissing`, `dsl.PackageError`."""
+    def library(self, lock: Lock, pause: Callable[[float], None] = time.sleep) -> dsl.Library:
+        """The library of exactly the packages that the lock names. Raises `PackageMissing`, `dsl.PackageError`, and
+        what `pause(seconds)` raises while a store of packages does not answer.
+        """
         digests = tuple(sorted(str(entry["digest"]) for entry in lock))
         return self._kept(
             self._libraries,
             digests,
             LIBRARIES,
-            lambda: dsl.Library([self._package(entry) for entry in lock], cache=self._cache),
+            lambda: dsl.Library([self._package(entry, pause) for entry in lock], cache=self._cache),
         )
 
-    def _package(self, entry: Mapping[str, Any]) -> Any:
-        return self._kept(self._packages, str(entry["digest"]), PACKAGES, lambda: self._open(entry))
+    def _package(self, entry: Mapping[str, Any], pause: Callable[[float], None]) -> Any:
+        return self._kept(self._packages, str(entry["digest"]), PACKAGES, lambda: self._open(entry, pause))
 
-    def _open(self, entry: Mapping[str, Any]) -> Any:
+    def _open(self, entry: Mapping[str, Any], pause: Callable[[float], None]) -> Any:
         name = f"package {entry['fqn']} {entry['version']} (id {entry['package_id']})"
         try:
-            content = outages.patiently(lambda: self._content(entry["package_id"]), what=name)
+            content = outages.patiently(lambda: self._content(entry["package_id"]), what=name, pause=pause)
         except LookupError:
             raise PackageMissing(
                 f"{name}: expected in the catalog, as when the deployment was submitted, found it deleted; import it "

@@ -50,6 +50,7 @@ class EngineService:
             most_effects=conf.engine.most_effects,
             class_configs=conf.engine.class_configs,
             drain=conf.engine.drain,
+            deployment_timeout=conf.engine.deployment_timeout,
             options={**config.readable(conf), **(options or {})},
             stack_tags=tuple(tag.strip() for tag in conf.heat.stack_tags.split(",") if tag.strip()),
             notices=conf.notifications.driver != notices.OFF,

@@ -25,6 +25,7 @@ from catalog.db.base import Base, Identifier, Json, Timestamp, now
 QUEUED, SENT, DONE, WITHDRAWN = "queued", "sent", "done", "withdrawn"
 ENROLMENT_HOURS = 24  # how long after a registration a server may still enrol: slow images, replaced servers
 KEPT_DAYS = 7  # how long plans are kept after they are over
+ANOTHER_WAIT_SECONDS = 15  # that who goes on waiting for a result has at least: agents ask again within that time
 SEEN_SECONDS = 5  # `seen` is written at most that often
 
 ALIVE_SECONDS = 60  # after its last sign of life an agent may be replaced: it gives one every half a minute
@@ -206,22 +207,24 @@ def report_twin(session: orm.Session, agent_id: str) -> None:
 def queue(
     session: orm.Session, *, agent_id: str, plan_id: str, plan: dict[str, Any], timeout: float | None
 ) -> AgentPlan:
-    """The plan's row: inserted if absent, with its deadline moved if a new wait begins.
+    """The plan's row: inserted if absent. A new wait for it has what was left of the time, but never nothing.
 
     :raises PlanConflict: the id was used for another agent or with another content.
     """
-    deadline = None if timeout is None else now() + datetime.timedelta(seconds=min(timeout, 10 * 365 * 86400))
+    moment = now()
+    deadline = None if timeout is None else moment + datetime.timedelta(seconds=min(timeout, 10 * 365 * 86400))
     row = session.get(AgentPlan, plan_id, with_for_update=True)
     if row is None:
-        row = AgentPlan(id=plan_id, agent_id=agent_id, plan=plan, state=QUEUED, created=now(), deadline=deadline)
+        row = AgentPlan(id=plan_id, agent_id=agent_id, plan=plan, state=QUEUED, created=moment, deadline=deadline)
         session.add(row)
         session.flush()
         return row
     if row.agent_id != agent_id or row.plan != plan:
         what = "agent" if row.agent_id != agent_id else "plan"
         raise PlanConflict(f"plan {plan_id}: this id was used for another {what}; plan ids must not be used twice")
-    if row.state in (QUEUED, SENT):
-        row.deadline = deadline
+    if row.state in (QUEUED, SENT) and row.deadline is not None and deadline is not None:
+        least = moment + datetime.timedelta(seconds=ANOTHER_WAIT_SECONDS)
+        row.deadline = min(deadline, max(row.deadline, least))
     return row
 
 

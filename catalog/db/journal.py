@@ -92,6 +92,12 @@ def forsake(session: orm.Session, deployment_id: str, keys: Sequence[str]) -> No
     session.execute(sa.delete(_TABLE).where(gone))
 
 
+def under_way(session: orm.Session, deployment_id: str, name: str) -> list[str]:
+    """The keys of a deployment's effects of this name that have begun and not ended."""
+    here = sa.and_(JournalEntry.deployment_id == deployment_id, JournalEntry.name == name)
+    return list(session.scalars(sa.select(JournalEntry.key).where(here, JournalEntry.finished.is_(None))))
+
+
 def count(session: orm.Session, deployment_id: str) -> int:
     """How many effects of a deployment are there."""
     query = sa.select(sa.func.count()).select_from(JournalEntry)

@@ -156,8 +156,7 @@ class AmqpAgents:
         :raises UnknownAgent: `register` was not called.
         :raises agents.PlanConflict: the plan id was used for something else.
         """
-        deadline = time.monotonic() + timeout
-        stored.queue(self.database, agent_id, plan_id, plan, timeout)
+        deadline = time.monotonic() + stored.queue(self.database, agent_id, plan_id, plan, timeout)
         with self._correspondence(agent_id) as post:
             result = stored.wait(
                 self.database, plan_id, deadline, check, lambda _count, seconds: post.exchange(plan_id, seconds)

@@ -86,8 +86,9 @@ class HttpAgents:
         topic = stored.topic_of(plan_id)
         agents.signals.enter(topic)
         try:
-            self.send(agent_id, plan_id, plan, timeout)
-            deadline = time.monotonic() + timeout
+            left = stored.queue(self.database, agent_id, plan_id, plan, timeout)
+            agents.signals.give(f"agent/{agent_id}")
+            deadline = time.monotonic() + left
             result = stored.wait(
                 self.database,
                 plan_id,

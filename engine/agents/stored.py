@@ -8,6 +8,7 @@ the result back into the row, is the business of `engine.agents.http` and `engin
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import time
 from collections.abc import Callable
@@ -63,8 +64,11 @@ def register(database: Database, environment_id: str, project_id: str, instance_
     return agent_id
 
 
-def queue(database: Database, agent_id: str, plan_id: str, plan: dict[str, Any], timeout: float | None) -> None:
-    """Writes the plan's row. Idempotent by `plan_id`.
+def queue(database: Database, agent_id: str, plan_id: str, plan: dict[str, Any], timeout: float | None) -> float:
+    """Writes the plan's row; gives the seconds that are left to wait for its result. Idempotent by `plan_id`.
+
+    They count from when it was queued first, whoever waits; who takes the wait over has a few in any case, for the
+    result may be there and nobody was to take it.
 
     :raises UnknownAgent: the agent was not registered.
     :raises agents.PlanConflict: the plan id was used for something else.
@@ -76,7 +80,8 @@ def queue(database: Database, agent_id: str, plan_id: str, plan: dict[str, Any],
             raise UnknownAgent(
                 f"agent {agent_id} is not registered: its server was never deployed, or its environment is gone"
             )
-        agents.queue(session, agent_id=agent_id, plan_id=plan_id, plan=plan, timeout=timeout)
+        row = agents.queue(session, agent_id=agent_id, plan_id=plan_id, plan=plan, timeout=timeout)
+        return math.inf if row.deadline is None else max(0.0, (row.deadline - now()).total_seconds())
 
 
 def wait(

@@ -6,7 +6,10 @@ that fails is reported with the resources that failed and why. Neutron is read f
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -36,6 +39,8 @@ TRUST_HINT = (
     "Perhaps Heat was not let make a trust of its own from the environment's: what Keystone and Heat have to allow is "
     'in docs/openstack.md, "Trusts".'
 )
+STACK_TIMEOUT = 3600.0  # seconds in which a stack has to follow its template, or be gone
+ANOTHER_LOOK = 60.0  # seconds that a worker waits at least that took a change over: it may be as good as done
 DEEPEST = 3  # levels of nested stacks searched for the resource that failed
 
 Answer = TypeVar("Answer")
@@ -57,6 +62,7 @@ class HeatOrchestration:
         pause: Callable[[float], None] = time.sleep,
         poll: float = POLL,
         check: Callable[[], None] | None = None,
+        limit: float = STACK_TIMEOUT,
         regions: Callable[[], Sequence[str]] = lambda: ("",),
     ) -> None:
         self._connect = connect
@@ -65,6 +71,7 @@ class HeatOrchestration:
         self._sleep = pause
         self._poll = poll
         self._check = check or (lambda: None)
+        self._limit = limit
 
     def push(
         self,
@@ -75,8 +82,9 @@ class HeatOrchestration:
         parameters: dict[str, Any],
     ) -> dict[str, Any]:
         """Makes the stack what the template says, and waits. Raises `ports.StackError` with the resource at fault."""
-        heat = self._heat(stack)
+        heat, stack = self._heat(stack), self._limited(stack)
         fields = {
+            "timeout_mins": max(1, math.ceil(self._limit / 60)),  # Heat, too, shall not go on for longer
             "template": template,
             "files": files,
             "environment": environment or {},
@@ -139,12 +147,12 @@ class HeatOrchestration:
 
     def outputs(self, stack: ports.Stack) -> dict[str, Any]:
         """`{output name: value}` once nobody works on the stack, {} when there is none."""
-        found = self._idle(self._heat(stack), stack)
+        found = self._idle(self._heat(stack), self._limited(stack))
         return {} if found is None else _outputs(stack, found)
 
     def delete(self, stack: ports.Stack) -> None:
         """Removes the stack with its resources and waits. Raises `ports.StackError` with the resource at fault."""
-        self._delete(self._heat(stack), stack)
+        self._delete(self._heat(stack), self._limited(stack))
 
     def resources(self, stack: ports.Stack) -> ports.Holdings | None:
         """What the stack has now, with what nested stacks in it have; None when there is none. Raises `CloudError`."""
@@ -222,6 +230,7 @@ class HeatOrchestration:
                 change(heat, before)
                 return before
             except exc.HTTPConflict:  # somebody works on the stack: another worker's push that is still under way
+                self._in_time(heat, stack, before)
                 self._pause(CONFLICT_PAUSE)
             except REFUSED as error:
                 if _is_transient(error):
@@ -250,6 +259,7 @@ class HeatOrchestration:
                 if _stamp(found) != since or unchanged >= BEGINS:
                     return found
                 unchanged += self._poll
+            self._in_time(heat, stack, found)
             self._pause(self._poll)
 
     def _look(self, heat: Any, stack: ports.Stack) -> Any:
@@ -278,6 +288,28 @@ class HeatOrchestration:
                 LOG.warning("stack %s: Heat does not answer (%s); asked again in %.0f s", stack.name, found, pause)
                 self._pause(pause)
 
+    def _limited(self, stack: ports.Stack) -> ports.Stack:
+        """The stack with the time at which nobody waits for its change any more, counted from when it was intended."""
+        left = max(self._limit - stack.waited, min(self._limit, ANOTHER_LOOK))
+        return dataclasses.replace(stack, ends=time.monotonic() + left)
+
+    def _in_time(self, heat: Any, stack: ports.Stack, found: Any) -> None:
+        """Raises `ports.StackError` when the time for a change is over, with what Heat is still at."""
+        if time.monotonic() < stack.ends:
+            return
+        state = "no stack" if found is None else found.stack_status
+        reason = f"not done within {self._limit:g} s ([heat] stack_timeout): its state is {state}"
+        for resource in () if found is None else self._resources(heat, found.id, "IN_PROGRESS"):
+            since = _seconds_since(getattr(resource, "updated_time", None))
+            lasted = "" if since is None else f" for {since:.0f} s"
+            raise ports.StackError(
+                stack.name,
+                f"{reason}; the resource is {resource.resource_status}{lasted}",
+                resource=resource.resource_name,
+                resource_type=resource.resource_type,
+            )
+        raise ports.StackError(stack.name, reason)
+
     def _pause(self, seconds: float) -> None:
         self._sleep(seconds)
         self._check()
@@ -286,7 +318,7 @@ class HeatOrchestration:
         if found is None:
             return ports.StackError(stack.name, f"expected state {wanted}, found the stack gone")
         reason = f"expected state {wanted}, found {found.stack_status}: {found.stack_status_reason}"
-        for resource in self._failed_resources(heat, found.id):
+        for resource in self._resources(heat, found.id, "FAILED"):
             return ports.StackError(
                 stack.name,
                 resource.resource_status_reason or reason,
@@ -295,13 +327,13 @@ class HeatOrchestration:
             )
         return ports.StackError(stack.name, reason)
 
-    def _failed_resources(self, heat: Any, stack_id: str) -> Iterator[Any]:
-        """Resources that failed, those of nested stacks, which are nearest to the cause, first."""
+    def _resources(self, heat: Any, stack_id: str, state: str) -> Iterator[Any]:
+        """Resources in such a state, those of nested stacks, which are nearest to the cause, first."""
         try:
             found = [
                 resource
                 for resource in heat.resources.list(stack_id, nested_depth=DEEPEST)
-                if resource.resource_status.endswith("FAILED")
+                if resource.resource_status.endswith(state)
             ]
         except REFUSED:  # the reason of the stack has to do
             return
@@ -339,6 +371,16 @@ class NeutronNetwork:
             return question(self._connect(region))
         except keystone_exc.ClientException as error:
             raise ports.CloudError(f"Neutron in region {region or 'default'}: {error}") from error
+
+
+def _seconds_since(moment: Any) -> float | None:
+    """Seconds since a time as Heat writes it, None for what is none."""
+    try:
+        told = datetime.datetime.fromisoformat(str(moment))
+    except ValueError:
+        return None
+    told = told if told.tzinfo is not None else told.replace(tzinfo=datetime.UTC)
+    return max(0.0, (datetime.datetime.now(datetime.UTC) - told).total_seconds())
 
 
 def _stamp(found: Any) -> tuple[object, ...] | None:

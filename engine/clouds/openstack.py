@@ -56,6 +56,7 @@ def clouds(conf: cfg.ConfigOpts, database: base.Database) -> Callable[[effects.C
                 lambda region: _heat(conf, keystone, region),
                 otherwise=None if trust_id is None else lambda region: _heat_if_let_in(conf, own, region),
                 check=context.check,
+                limit=conf.heat.stack_timeout,
                 regions=lambda: heat_listing.regions(keystone, conf),
             ),
             agents=agents,

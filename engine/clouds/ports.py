@@ -6,6 +6,7 @@ It is idempotent: a worker that takes over a deployment repeats the call in flig
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
@@ -21,6 +22,8 @@ class Stack:
     environment_id: str | None = None
     description: str | None = None
     tags: tuple[str, ...] = ()
+    waited: float = field(default=0.0, compare=False)  # seconds that workers before have waited for this very change
+    ends: float = field(default=math.inf, compare=False)  # of the monotonic clock: when nobody waits for it any more
 
 
 @dataclass(frozen=True, kw_only=True)

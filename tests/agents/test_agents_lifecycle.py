@@ -21,7 +21,7 @@ from agents_world import ENVIRONMENT, PROJECT, Service, script_plan, wait_until
 
 from catalog.api import agents as agents_api
 from catalog.db import agents as table
-from engine.agents import http
+from engine.agents import http, stored
 
 COUNT = "open(args.path, 'a').write('x'); return open(args.path).read()"
 
@@ -135,6 +135,23 @@ def test_a_plan_that_takes_too_long_is_withdrawn_and_stopped(
     wait_until(lambda: not pathlib.Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists())
     with pytest.raises(http.AgentTimeout):  # withdrawn is withdrawn, also for a worker that asks again
         guest.run(plan, "plan-1", timeout=5)
+
+
+def test_the_time_of_a_plan_counts_from_when_it_was_queued_first(service: Service, new_guest: Any) -> None:
+    """... whoever waits, and who goes on has a few seconds at least: the result may be there, and nobody took it."""
+    guest = new_guest()
+
+    def left(timeout: float, passed: float) -> float:
+        with service.database.transaction() as session:
+            row = session.get_one(table.AgentPlan, "plan-1")
+            assert row.deadline is not None
+            row.deadline -= datetime.timedelta(seconds=passed)
+        return stored.queue(service.database, guest.id, "plan-1", {}, timeout)
+
+    assert 3500 < stored.queue(service.database, guest.id, "plan-1", {}, 3600.0) <= 3600
+    assert 2500 < left(3600.0, 1000.0) <= 2600
+    assert 10 < left(3600.0, 10_000.0) <= table.ANOTHER_WAIT_SECONDS
+    assert left(1.0, 0.0) <= 1
 
 
 def test_a_timeout_says_what_is_known_about_the_agent(new_guest: Any) -> None:

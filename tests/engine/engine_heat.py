@@ -152,12 +152,14 @@ class FakeHeat:
 
     def resource(self, stack: FakeStack, name: str) -> dict:
         reason = stack.failed.get(name)
+        state = "IN_PROGRESS" if stack.looks_left else "FAILED" if reason else "COMPLETE"
         return {
             "resource_name": name,
             "resource_type": stack.template["resources"][name]["type"],
             "physical_resource_id": f"{stack.id}-{name}",
             "links": [{"rel": "stack", "href": f"{self.url}/stacks/{stack.name}/{stack.id}"}],
-            "resource_status": f"{stack.status}_{'FAILED' if reason else 'COMPLETE'}",
+            "resource_status": f"{stack.status}_{state}",
+            "updated_time": stack.updated,
             "resource_status_reason": reason or "state changed",
         }
 

@@ -344,7 +344,7 @@ def test_a_deployment_that_kills_its_workers_fails_in_the_end(port):
 def test_a_fault_of_the_service_is_a_failure_with_a_reason(port, monkeypatch):
     deployment_id = port.submit(*fleet("anna"))
     runner = deployments_on(port.database, port.cloud)
-    monkeypatch.setattr(runner, "library", lambda lock: 1 / 0)
+    monkeypatch.setattr(runner, "library", lambda *_: 1 / 0)
     worker = Worker(port.database, runner.run, FAST)
     worker.start()
     seen = finished(port.database, deployment_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 from engine_heat import FakeHeat
@@ -100,6 +101,77 @@ def test_a_conflict_is_waited_out(server, orchestration, pauses, monkeypatch):
     monkeypatch.setattr(server, "handle", handle)
     push(orchestration)
     assert heat.CONFLICT_PAUSE in pauses
+
+
+@pytest.fixture
+def impatient(server):
+    """Waits for a twentieth of a second."""
+    auth = token_endpoint.Token(server.url, "token")
+    return heat.HeatOrchestration(
+        lambda region: client.Client("1", session=session.Session(auth)), pause=lambda _: time.sleep(0.02), limit=0.05
+    )
+
+
+def test_a_stack_that_takes_too_long_is_told_with_what_heat_is_at(server, impatient):
+    server.takes = 10**6
+    with pytest.raises(ports.StackError, match=r"not done within 0\.05 s \(\[heat\] stack_timeout\)") as raised:
+        push(impatient)
+    assert "CREATE_IN_PROGRESS" in raised.value.reason
+    assert "the resource is CREATE_IN_PROGRESS for " in raised.value.reason
+    assert (raised.value.resource, raised.value.resource_type) == ("berth", "OS::Nova::Server")
+
+
+def test_a_conflict_that_does_not_end_is_told(server, impatient, monkeypatch):
+    real = server.handle
+    refusal = 409, {"error": {"message": "action in progress", "type": "ActionInProgress"}}
+    monkeypatch.setattr(server, "handle", lambda *call: refusal if call[0] == "POST" else real(*call))
+    with pytest.raises(ports.StackError, match=r"not done within 0\.05 s .*its state is no stack"):
+        push(impatient)
+
+
+def test_a_deletion_that_takes_too_long_is_told(server, impatient, orchestration):
+    push(orchestration)
+    server.takes = 10**6
+    with pytest.raises(ports.StackError, match="DELETE_IN_PROGRESS"):
+        impatient.delete(STACK)
+
+
+def test_who_takes_a_change_over_goes_on_with_what_is_left_of_the_time(server, monkeypatch):
+    """... and looks at least for a minute, for what the worker before has waited for may be as good as done."""
+    clock = [0.0]
+    monkeypatch.setattr(heat.time, "monotonic", lambda: clock[0])
+
+    def pause(seconds):
+        clock[0] += seconds
+
+    auth = token_endpoint.Token(server.url, "token")
+    heirs = heat.HeatOrchestration(
+        lambda region: client.Client("1", session=session.Session(auth)), pause=pause, limit=600.0
+    )
+    for waited, left in ((0.0, 600.0), (400.0, 200.0), (590.0, 60.0), (10_000.0, 60.0)):
+        server.takes = 10**6
+        server.stacks.clear()
+        began = clock[0]
+        with pytest.raises(ports.StackError, match="not done within 600 s"):
+            heirs.push(ports.Stack(name="murano-harbour", waited=waited), TEMPLATE, {}, None, {})
+        assert left <= clock[0] - began <= left + 2 * heat.POLL
+    server.takes = 3
+    server.stacks.clear()
+    assert heirs.push(ports.Stack(name="murano-harbour", waited=10_000.0), TEMPLATE, {}, None, {})
+
+
+def test_heat_is_told_the_time_too(server, orchestration, monkeypatch):
+    bodies = []
+    real = server.handle
+    monkeypatch.setattr(server, "handle", lambda method, path, body: bodies.append(body) or real(method, path, body))
+    push(orchestration)
+    push(orchestration, {**TEMPLATE, "outputs": {}})
+    assert [body["timeout_mins"] for body in bodies if body] == [60, 60]
+
+
+@pytest.mark.parametrize("moment", [None, "", "yesterday", 7])
+def test_what_is_no_time_has_no_age(moment):
+    assert heat._seconds_since(moment) is None
 
 
 def test_a_failed_resource_is_named_with_its_reason(server, orchestration):

@@ -88,6 +88,7 @@ def submit_retry(
         action=row.action,
         model=content,
         lock=row.lock,
+        plan=row.plan,  # for one that failed before it began
         retry_of=row.id,
     )
 
