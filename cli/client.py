@@ -200,12 +200,13 @@ def _refusal(method: str, path: str, response: requests.Response) -> errors.Comm
         content = response.json()
         message = content.get("message") or content.get("explanation") or response.text
     except ValueError:
-        message = response.text
+        content, message = {}, response.text
     text = " ".join(str(message).replace("<br />", " ").split()) or response.reason
     request_id = response.headers.get("x-openstack-request-id", "")
     return errors.CommandError(
         f"{method} {path}: {text} (HTTP {response.status_code}{', ' + request_id if request_id else ''})",
         code=errors.REFUSED,
+        details=content,
     )
 
 

@@ -31,6 +31,11 @@ def session_of(call: Call, environment_id: str) -> str:
     return open_session(call, environment_id, services)
 
 
+def is_named(call: Call) -> bool:
+    """Whether the options say which session or which applications are meant."""
+    return bool(call.options.session or call.options.services)
+
+
 def open_session(call: Call, environment_id: str, services: list[Any] | None) -> str:
     """A new session of the environment, with `services` put into it unless they are None."""
     session = str(call.client.request("POST", f"/environments/{environment_id}/configure")["id"])

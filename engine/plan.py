@@ -72,7 +72,7 @@ def plan(asked: Question) -> dict[str, Any]:
     names = _names(asked.model)
     recorded = recording.Recording(asked.base, names.get)
     moment = time.time() if asked.moment is None else asked.moment
-    system = PlanSystem(asked.context, recorded, asked.natives, moment, asked.deadline or Deadline())
+    system = PlanSystem(asked.context, recorded, asked.natives, names, moment, asked.deadline or Deadline())
     runtime = dsl.Runtime(
         asked.library,
         system=system,
@@ -126,6 +126,7 @@ class PlanSystem(world.World):
         context: effects.Context,
         recorded: recording.Recording,
         natives: Mapping[str, type],
+        names: dict[str, str],
         moment: float,
         deadline: Deadline,
     ) -> None:
@@ -133,6 +134,7 @@ class PlanSystem(world.World):
         self.interruption: BaseException | None = None
         self._recorded = recorded
         self._performer = effects.Performer(context, recorded.cloud())
+        self._names = names
         self._moment = moment
         self._deadline = deadline
         self._order: dict[str, int] = {}
@@ -162,6 +164,8 @@ class PlanSystem(world.World):
         kind = self._performer.kind(effect)
         if effect.name == "report":
             self._report(effect)
+        if effect.name == "agent.register":  # a server that the package makes on the way has a name, too
+            self._names.setdefault(str(effect.arguments["instance_id"]), str(effect.arguments.get("name") or ""))
         if kind in (effects.Kind.READ, effects.Kind.CLOUD):
             outcome = self._performer.perform(effect)
             if effect.name == "secret":

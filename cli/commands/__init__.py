@@ -11,9 +11,10 @@ from cli.commands import (
     environment,
     lab,
     package,
+    plan,
     repository,
     secrets,
     serve,
 )
 
-COMMANDS = (serve, demo, repository, package, bundle, environment, deployment, action, lab, database, secrets)
+COMMANDS = (serve, demo, repository, package, bundle, environment, plan, deployment, action, lab, database, secrets)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from cli import errors, sessions
+from cli import errors, plans, sessions
 from cli.call import Call
 from cli.commands import deployment
 
@@ -28,6 +28,7 @@ def register(subparsers: Any, shared: argparse.ArgumentParser) -> None:
         "-a", "--argument", action="append", default=[], metavar="KEY=VALUE", help="VALUE is JSON or text"
     )
     call_.add_argument("--wait", action="store_true", help="stream the reports until it has ended")
+    plans.add_option(call_)
     call_.set_defaults(run=run)
 
 
@@ -42,14 +43,19 @@ def show_list(call: Call) -> int:
 def run(call: Call) -> int:
     """Call one action."""
     identifier = sessions.identify(call, call.options.environment)
-    action = _choose(list(available(call, identifier)), call.options.action)
-    return run_action(call, identifier, action, _arguments(call.options.argument), wait=call.options.wait)
+    action = str(chosen(list(available(call, identifier)), call.options.action)["id"])
+    held = plans.wanted(call.options.plan, identifier, plans.ACTION)
+    given = arguments(call.options.argument)
+    return run_action(call, identifier, action, given, wait=call.options.wait, plan=held.hash if held else None)
 
 
-def run_action(call: Call, environment_id: str, action: str, arguments: dict[str, Any], *, wait: bool) -> int:
-    """Start the action by its id, and follow it if asked."""
+def run_action(
+    call: Call, environment_id: str, action: str, arguments: dict[str, Any], *, wait: bool, plan: str | None = None
+) -> int:
+    """Start the action by its id, and follow it if asked; with the hash of a plan only if that still holds."""
     path = f"/environments/{environment_id}/actions/{action}"
-    task = call.client.request("POST", path, body=arguments)["task_id"]
+    with plans.moves_told(call.output):
+        task = call.client.request("POST", path, body=arguments, query={"plan": plan} if plan else None)["task_id"]
     if wait:
         return deployment.follow(call, environment_id, task)
     call.output.result({"task_id": task}, f"Action {action} has begun as {task}.")
@@ -82,24 +88,26 @@ def available_in(value: Any) -> Iterator[dict[str, Any]]:
                 yield from available_in(item)
 
 
-def _choose(actions: list[dict[str, Any]], wanted: str) -> str:
+def chosen(actions: list[dict[str, Any]], wanted: str) -> dict[str, Any]:
+    """The one action of this id or name. Raises CommandError when there is none, or more."""
     names = {f"{action['application']}.{action['name']}": action for action in actions}
     found = [action for name, action in names.items() if wanted in (action["id"], action["name"], name)]
     if len(found) == 1:
-        return str(found[0]["id"])
+        return found[0]
     choice = ", ".join(sorted(name for name, action in names.items() if not found or action in found))
     reason = f"{len(found)} applications have an action {wanted!r}" if found else f"there is no action {wanted!r}"
     raise errors.CommandError(f"{reason.capitalize()}.", "There are: " + (choice or "none yet"))
 
 
-def _arguments(pairs: list[str]) -> dict[str, Any]:
-    arguments: dict[str, Any] = {}
+def arguments(pairs: list[str]) -> dict[str, Any]:
+    """`KEY=VALUE` of the command line as arguments by name; values are JSON where they can be read as that."""
+    found: dict[str, Any] = {}
     for pair in pairs:
         key, separator, text = pair.partition("=")
         if not separator or not key:
             raise errors.CommandError(f"Argument {pair!r}: expected KEY=VALUE.")
         try:
-            arguments[key] = json.loads(text)
+            found[key] = json.loads(text)
         except ValueError:
-            arguments[key] = text
-    return arguments
+            found[key] = text
+    return found

@@ -1,4 +1,4 @@
-"""``chandlery deploy``, ``plan`` and ``deployment ...``: carry a composition out, or see what that would do."""
+"""``chandlery deploy`` and ``deployment ...``: carry a composition out, and see how that goes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import time
 from typing import Any
 
-from cli import errors, sessions
+from cli import errors, plans, sessions
 from cli.call import Call
 
 STYLES = {
@@ -17,7 +17,6 @@ STYLES = {
     "stdout": "dim",
     "stderr": "dim yellow",
 }
-SYMBOLS = {"create": "+", "update": "~", "delete": "-", "execute": ">", "report": " "}
 
 
 def register(subparsers: Any, shared: argparse.ArgumentParser) -> None:
@@ -26,13 +25,9 @@ def register(subparsers: Any, shared: argparse.ArgumentParser) -> None:
     deploy_.add_argument("environment", metavar="ENVIRONMENT", help="id or name")
     deploy_.add_argument("--wait", action="store_true", help="stream the reports until it has ended")
     deploy_.add_argument("--output", action="store_true", help="with --wait: also what the servers' scripts print")
+    plans.add_option(deploy_)
     sessions.add_session_options(deploy_)
     deploy_.set_defaults(run=deploy)
-
-    plan_ = subparsers.add_parser("plan", parents=[shared], help="what a deployment would create, change and run")
-    plan_.add_argument("environment", metavar="ENVIRONMENT", help="id or name")
-    sessions.add_session_options(plan_)
-    plan_.set_defaults(run=plan)
 
     group = subparsers.add_parser("deployment", help="deployments of an environment: list, follow, output, retry")
     actions = group.add_subparsers(metavar="ACTION", required=True)
@@ -59,27 +54,16 @@ def register(subparsers: Any, shared: argparse.ArgumentParser) -> None:
 def deploy(call: Call) -> int:
     """Deploy; with --wait the exit code tells the outcome."""
     identifier = sessions.identify(call, call.options.environment)
-    session = sessions.session_of(call, identifier)
-    call.client.request("POST", f"/environments/{identifier}/sessions/{session}/deploy")
+    held = plans.wanted(call.options.plan, identifier, plans.DEPLOY)
+    session = held.session if held and held.session and not sessions.is_named(call) else None
+    session = session or sessions.session_of(call, identifier)
+    path = f"/environments/{identifier}/sessions/{session}/deploy"
+    with plans.moves_told(call.output):
+        call.client.request("POST", path, body={"plan": held.hash} if held else None)
     newest = newest_deployment(call, identifier)
     if call.options.wait:
         return follow(call, identifier, newest["id"], output=call.options.output)
     call.output.result(newest, f"Deployment {newest['id']} has begun.")
-    return errors.OK
-
-
-def plan(call: Call) -> int:
-    """Print the ordered steps."""
-    identifier = sessions.identify(call, call.options.environment)
-    answer = call.client.request(
-        "POST", f"/environments/{identifier}/plan", session=sessions.session_of(call, identifier)
-    )
-    if call.output.format == "json":
-        call.output.result(answer, "")
-        return errors.OK
-    for step in answer["steps"]:
-        call.output.console.print(f"{SYMBOLS.get(step['kind'], '?')} {step['summary']}", markup=False)
-    call.output.console.print(f"{len(answer['steps'])} steps, plan {answer['hash'][:12]}. Nothing was created.")
     return errors.OK
 
 

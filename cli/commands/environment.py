@@ -6,7 +6,7 @@ import argparse
 import pathlib
 from typing import Any
 
-from cli import compositions, errors, output, sessions
+from cli import compositions, errors, output, plans, sessions
 from cli.call import Call
 from cli.commands import deployment, receipt
 
@@ -49,6 +49,7 @@ def register(subparsers: Any, shared: argparse.ArgumentParser) -> None:
 
     delete_ = actions.add_parser("delete", parents=[shared], help="delete an environment and all it created")
     delete_.add_argument("environment", metavar="ENVIRONMENT", help="id or name")
+    plans.add_option(delete_)
     delete_.add_argument("--abandon", action="store_true", help="forget it, leave its resources alone")
     delete_.add_argument("--wait", action="store_true")
     delete_.set_defaults(run=delete)
@@ -131,8 +132,10 @@ def check(call: Call) -> int:
 def delete(call: Call) -> int:
     """Delete, and with --wait follow it to the end."""
     identifier = sessions.identify(call, call.options.environment)
-    query = {"abandon": "true" if call.options.abandon else "false"}
-    call.client.request("DELETE", f"/environments/{identifier}", query=query)
+    held = plans.wanted(call.options.plan, identifier, plans.DELETE)
+    query = {"abandon": "true" if call.options.abandon else "false", **({"plan": held.hash} if held else {})}
+    with plans.moves_told(call.output):
+        call.client.request("DELETE", f"/environments/{identifier}", query=query)
     if call.options.wait and not call.options.abandon:
         return deployment.wait_for_deletion(call, identifier)
     call.output.result({"deleted": identifier}, f"Deleting {call.options.environment}.")

@@ -28,7 +28,7 @@ def generate(manifest: Manifest, template: object, file: str, content: bytes, na
     resource_names = list(names)
     return {
         CLASS_FILE: _class_text(manifest, template, parameters, resource_names).encode(),
-        f"UI/{manifest.ui}": _ui_text(manifest, template, parameters).encode(),
+        f"UI/{manifest.ui}": _ui_text(manifest, template, parameters, resource_names).encode(),
         f"Resources/{manifest.full_name}": content,
     }
 
@@ -42,6 +42,8 @@ class _Parameter:
     default: object
     checks: tuple[tuple[str, str], ...]  # predicate over `$`, message
     constraints: tuple[Mapping[str, object], ...]
+    hidden: bool = False
+    fractional: bool = False  # a number that need not be whole: MuranoPL's contracts have none for it
 
 
 _CONVERSIONS = {
@@ -67,27 +69,67 @@ def _parameters(template: dict, file: str) -> list[_Parameter]:
             problems.append(Problem(file, None, None, f"unknown type of parameter {name}", expected, str(kind)))
             continue
         constraints = tuple(item for item in _items(spec.get("constraints")) if isinstance(item, dict))
-        checks = tuple(check for constraint in constraints for check in _checks(constraint))
+        fractional = kind == "number" and _is_fractional(spec.get("default"), constraints)
+        checks = tuple(check for constraint in constraints for check in _checks(constraint, kind, fractional))
         label = str(spec.get("label") or name.replace("_", " ").title())
         result.append(
-            _Parameter(name, kind, label, str(spec.get("description") or ""), spec.get("default"), checks, constraints)
+            _Parameter(
+                name,
+                kind,
+                label,
+                str(spec.get("description") or ""),
+                _default(kind, spec.get("default")),
+                checks,
+                constraints,
+                hidden=str(spec.get("hidden", False)).lower() == "true",
+                fractional=fractional,
+            )
         )
     if problems:
         raise PackageError(problems)
     return result
 
 
-def _checks(constraint: dict) -> Iterable[tuple[str, str]]:
+def _default(kind: str, value: object) -> object:
+    """The default as it is typed into a form: lists and maps are texts there."""
+    if kind == "comma_delimited_list" and isinstance(value, list):
+        return ",".join(str(item) for item in value)
+    if kind == "json" and isinstance(value, (dict, list)):
+        return _text(value)
+    if kind == "boolean" and isinstance(value, str):
+        return value.lower() in ("true", "t", "yes", "on", "1", "y")
+    if kind == "number" and isinstance(value, str):
+        try:
+            return int(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _is_fractional(default: object, constraints: Iterable[Mapping[str, object]]) -> bool:
+    bounds = [constraint.get("range") for constraint in constraints]
+    values = [default, *(value for each in bounds if isinstance(each, dict) for value in each.values())]
+    return any(isinstance(value, float) or (isinstance(value, str) and "." in value) for value in values)
+
+
+def _checks(constraint: dict, kind: str, fractional: bool) -> Iterable[tuple[str, str]]:
+    """What Heat will check is checked before anything is made, as far as MuranoPL can say it."""
     message = str(constraint.get("description") or "")
+    is_list = kind == "comma_delimited_list"
     allowed = constraint.get("allowed_values")
     if isinstance(allowed, list):
-        yield f"$ in list({', '.join(_literal(value) for value in allowed)})", message
-    for key, measure in (("length", "len($)"), ("range", "$")):
+        values = f"list({', '.join(_literal(value) for value in allowed)})"
+        yield (f"$.split(',').all(trim($) in {values})" if is_list else f"$ in {values}"), message
+    measures = {"length": "$.split(',').len()" if is_list else "len($)", "range": "float($)" if fractional else "$"}
+    for key, measure in measures.items():
         bounds = constraint.get(key)
-        if isinstance(bounds, dict):
+        if isinstance(bounds, dict) and not (key == "length" and kind == "json"):  # of a map it is that of its keys
             for bound, operator in (("min", ">="), ("max", "<=")):
-                if isinstance(bounds.get(bound), int):
+                if _is_number(bounds.get(bound)):
                     yield f"{measure} {operator} {bounds[bound]}", message
+    modulo = constraint.get("modulo")
+    if isinstance(modulo, dict) and isinstance(modulo.get("step"), int) and modulo["step"]:
+        yield f"$ mod {modulo['step']} = {int(modulo.get('offset') or 0)}", message
     pattern = constraint.get("allowed_pattern")
     if isinstance(pattern, str):
         yield f"matches($, {_literal('^(?:' + pattern + ')$')})", message
@@ -100,7 +142,7 @@ def _class_text(manifest: Manifest, template: dict, parameters: list[_Parameter]
     files = {name.removeprefix(_FILES): name.removeprefix("Resources/") for name in names if name.startswith(_FILES)}
     return _CLASS.format(
         parameter_contract=_mapping(contracts),
-        output_contract=_mapping({str(name): "$.string()" for name in outputs or {}}),
+        output_contract=_mapping({str(name): "$" for name in outputs or {}}),
         template=_yaql(f"$resources.yaml({_literal(manifest.full_name)})"),
         files="{"
         + ", ".join(f"{_text(k)}: {_yaql(f'$resources.string({_literal(v)})')}" for k, v in files.items())
@@ -139,7 +181,7 @@ Methods:
       - $stack.setParameters($given.keys().where($given.get($) != null).toDict($, $given.get($)))
       - $files: {files}
       - $stack.setFiles($files)
-      - If: $.hotEnvironment != null
+      - If: $.hotEnvironment != null and $.hotEnvironment != ''
         Then:
           - !yaql "$stack.setHotEnvironment($resources.string('HotEnvironments/' + $.hotEnvironment))"
       - Try:
@@ -150,8 +192,22 @@ Methods:
               - !yaql "$reporter.report_error($this, $e.message)"
               - Rethrow:
         Else:
-          - $.templateOutputs: $stack.output()
+          - $outputs: $stack.output()
+          - $.templateOutputs: $outputs.keys().toDict($, $this.shown($outputs.get($)))
           - !yaql "$reporter.report($this, 'The Heat stack is deployed')"
+  # Lists and maps stay what they are; all else is text.
+  shown:
+    Arguments:
+      - value: {{Contract: $}}
+    Body:
+      - Match:
+          true: {{Return: 'True'}}
+          false: {{Return: 'False'}}
+        Value: $value
+      - If: $value = null or isString($value) or isList($value) or isDict($value)
+        Then:
+          - Return: $value
+      - Return: str($value)
   .destroy:
     Body:
       - $stack: $.stackOf()
@@ -159,15 +215,20 @@ Methods:
 """
 
 
+_FRACTION = "^[+-]?([0-9]+([.][0-9]*)?|[.][0-9]+)$"
+
+
 def _contract(parameter: _Parameter) -> str:
     contract = _CONVERSIONS[parameter.type]
+    if parameter.fractional:
+        contract = f"$.check($ = null or matches(str($), {_literal(_FRACTION)}), 'a number is expected')"
     for predicate, message in parameter.checks:
         text = f", {_literal(message)}" if message else ""
         contract += f".check($ = null or {predicate}{text})"
     return contract
 
 
-def _ui_text(manifest: Manifest, template: dict, parameters: list[_Parameter]) -> str:
+def _ui_text(manifest: Manifest, template: dict, parameters: list[_Parameter], names: list[str]) -> str:
     known = {parameter.name: parameter for parameter in parameters}
     groups: list[list[_Parameter]] = []
     for group in _items(template.get("parameter_groups")):
@@ -181,15 +242,28 @@ def _ui_text(manifest: Manifest, template: dict, parameters: list[_Parameter]) -
         {"name": "title", "type": "string", "required": False, "hidden": True, "description": manifest.description},
         {"name": "name", "type": "string", "label": "Application Name"},
     ]
+    environments = sorted(name.removeprefix(_ENVIRONMENTS) for name in names if name.startswith(_ENVIRONMENTS))
+    if environments:
+        first.append(
+            {
+                "name": "hotEnvironment",
+                "type": "choice",
+                "label": "Heat environment",
+                "required": False,
+                "choices": [["", "none"], *([name, name] for name in environments)],
+            }
+        )
     forms = [{"group0": {"fields": first}}]
     sources: dict[str, str] = {}
     for number, group in enumerate(groups, 1):
         forms.append({f"group{number}": {"fields": [_field(parameter) for parameter in group]}})
         sources.update({parameter.name: f"$.group{number}.{parameter.name}" for parameter in group})
     header = {"type": manifest.full_name, "package": manifest.full_name, "classVersion": str(manifest.version)}
+    version = "2.3" if any(parameter.hidden for parameter in parameters) else "2"  # 2.3 knows confirmInput
+    environment = '  hotEnvironment: !yaql "$.group0.hotEnvironment"\n' if environments else ""
     return (
-        "Version: 2\nApplication:\n"
-        f"  '?': {_text(header)}\n  name: !yaql \"$.group0.name\"\n"
+        f"Version: {version}\nApplication:\n"
+        f"  '?': {_text(header)}\n  name: !yaql \"$.group0.name\"\n{environment}"
         f"  templateParameters: {_mapping(sources)}\n"
         f"Forms: {_text(forms)}\n"
     )
@@ -199,16 +273,21 @@ def _field(parameter: _Parameter) -> dict[str, object]:
     field: dict[str, object] = {
         "name": parameter.name,
         "label": parameter.label,
-        "type": _FIELD_TYPES.get(parameter.type, "string"),
+        "type": "string" if parameter.fractional else _FIELD_TYPES.get(parameter.type, "string"),
         "required": parameter.default is None,
     }
     if parameter.description:
         field["description"] = parameter.description
-    if parameter.default is not None:
+    if parameter.default is not None and not parameter.hidden:  # the template has it; a form would show it
         default = parameter.default
-        field["initial"] = default if isinstance(default, (str, int, float)) else _text(default)
-    for constraint in parameter.constraints:
-        _constrain(field, constraint)
+        text = str(default) if parameter.fractional else default
+        field["initial"] = text if isinstance(text, (str, int)) else _text(text)
+    if parameter.type in ("string", "number", "boolean"):
+        for constraint in parameter.constraints:
+            _constrain(field, constraint)
+    if parameter.hidden and field["type"] == "string":
+        # Without a validator of its own a password field asks for digits, capitals and the like.
+        field = {"regexpValidator": r"^[\s\S]*$", **field, "type": "password", "confirmInput": False}
     return field
 
 
@@ -217,7 +296,11 @@ def _constrain(field: dict[str, object], constraint: Mapping[str, object]) -> No
         bounds = constraint.get(key)
         if isinstance(bounds, dict):
             field.update(
-                {bound + suffix: bounds[bound] for bound in ("min", "max") if isinstance(bounds.get(bound), int)}
+                {
+                    bound + suffix: bounds[bound]
+                    for bound in ("min", "max")
+                    if isinstance(bounds.get(bound), int) and not (key == "range" and field["type"] == "string")
+                }
             )
     allowed = constraint.get("allowed_values")
     if isinstance(allowed, list):
@@ -228,6 +311,10 @@ def _constrain(field: dict[str, object], constraint: Mapping[str, object]) -> No
         field["regexpValidator"] = f"^(?:{pattern})$"
         if constraint.get("description"):
             field["errorMessages"] = {"invalid": str(constraint["description"])}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _items(value: object) -> list:

@@ -195,7 +195,7 @@ def _new_stack(stack: str, after: Pushed) -> steps.Step:
 
 def _changed_stack(stack: str, before: Pushed, after: Pushed) -> steps.Step | None:
     found = list(_of_parameters(before.values(), after.values()))
-    for key in {**before.template, **after.template}:
+    for key in {**after.template, **before.template}:
         if key not in _TOLD_ELSEWHERE:
             sides = [_veiled(side.template.get(key, steps.ABSENT), {}, False) for side in (before, after)]
             found.extend(differences.between(key, sides[0], sides[1], key))
@@ -258,7 +258,7 @@ def _told(settings: Mapping[str, Any], side: Pushed) -> dict[str, Any]:
 
 
 def _of_parameters(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[steps.Change]:
-    for name in {**before, **after}:
+    for name in {**after, **before}:
         path, old, new = differences.within("parameters", name), before.get(name), after.get(name)
         if _is_untold(old) and name in after:
             yield steps.Change(path=path, before=old, after=new, note="Heat hides what it was: it may be the same")
@@ -288,7 +288,7 @@ def _of_resource(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[ste
         if not (_is_untold(change.before) and change.after is not steps.ABSENT):
             effect = replacement.effect_of(_type(new), _head(change.path), properties)
             yield _with_effect(change, effect)
-    for key in {**old, **new}:
+    for key in {**new, **old}:
         if key not in ("type", "properties"):
             effect = _RESOURCE_SECTIONS.get(key, replacement.IN_PLACE)
             found = differences.between(key, old.get(key, steps.ABSENT), new.get(key, steps.ABSENT), key)

@@ -20,7 +20,7 @@ def between(path: str, before: Any, after: Any, name: str = "") -> Iterator[step
     if secrets.hides(name, before) or secrets.hides(name, after):
         before, after = _hidden(before), _hidden(after)
     if isinstance(before, Mapping) and isinstance(after, Mapping):
-        for key in {**before, **after}:
+        for key in {**after, **before}:
             inner = within(path, str(key))
             yield from between(inner, before.get(key, steps.ABSENT), after.get(key, steps.ABSENT), str(key))
     elif isinstance(before, list) and isinstance(after, list):

@@ -96,6 +96,14 @@ class Recording:
         known = self._known(stack)
         return {} if known is None else dict(known.parameters)
 
+    def files(self, stack: ports.Stack) -> dict[str, str]:
+        known = self._known(stack)
+        return {} if known is None else dict(known.files or {})
+
+    def environment(self, stack: ports.Stack) -> dict[str, Any]:
+        known = self._known(stack)
+        return {} if known is None else known.settings()
+
     def outputs(self, stack: ports.Stack) -> dict[str, Any]:
         known = self._known(stack) or changes.Pushed(template={})
         real = {} if self._base is None else self._base.orchestration.outputs(stack)
