@@ -36,6 +36,8 @@ RESOURCES = {  # what a segment of a path is about
     "categories": "category",
     "imports": "package",
     "repositories": "repository",
+    "reconciliations": "reconciliation",
+    "leftovers": "stack",
 }
 CALLS = {  # where the last segment is a deed: what it is done to (None: to what is named before), and the deed
     "configure": ("session", "create"),

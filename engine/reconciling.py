@@ -177,7 +177,7 @@ class Reconciler:
         """A look at all stacks of a project, of one environment, or at `only` one stack."""
         with self._database.reading() as session:
             known = {each.id: each for each in _environments(session, project_id) if environment_id in (None, each.id)}
-            stacks = [row for row in resources.stacks(session) if row.environment_id in known]
+            stacks = resources.stacks(session, project_id=project_id, environment_id=environment_id)
         project = _Project(project_id, known, borrowed, stacks)
         ours = self._found(project)
         if environment_id is not None:
@@ -195,8 +195,8 @@ class Reconciler:
         """Stacks that are ours by their tag; notes those that have only the tags that others may have, too."""
         problem: Exception | None = None
         for trust_id in project.trusts:
-            cloud = self._cloud(project.id, trust_id)
             try:
+                cloud = self._cloud(project.id, trust_id)
                 ours = list(cloud.orchestration.tagged(project.id, self._tags.installation))
                 first = self._tags.first[:1]
                 shared = [each for tag in first for each in cloud.orchestration.tagged(project.id, tag)]

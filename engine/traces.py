@@ -17,7 +17,7 @@ from sqlalchemy import orm
 
 import dsl
 from catalog.db import base, resources
-from engine import effects
+from engine import effects, secrets
 from engine.clouds import ports
 
 LOG = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Trace:
         try:
             outcome = self._performer.perform(self._effect)
         except dsl.SystemFailure as failure:
-            self._look(str(failure.message) if name == "heat.delete" else None)
+            self._look(secrets.masked_text(str(failure.message)) if name == "heat.delete" else None)
             raise
         self._look(None)
         return outcome
@@ -94,7 +94,7 @@ class Look:
             name=self.place.stack,
             type=resources.STACK,
             policy=resources.DELETE,
-            trouble=self.holdings.reason if self.holdings.status.endswith("FAILED") else None,
+            trouble=_told(self.holdings.reason) if self.holdings.status.endswith("FAILED") else None,
         )
         return [
             stack,
@@ -104,7 +104,7 @@ class Look:
                     name=each.name,
                     type=each.type,
                     policy=each.policy or policies.of(each),
-                    trouble=each.reason,
+                    trouble=_told(each.reason),
                 )
                 for each in self.holdings.resources
             ),
@@ -138,7 +138,7 @@ def look_at(
     except Exception as error:  # whatever the cloud's trouble is, the effect has its outcome
         LOG.warning("environment %s: stack %s can not be listed", place.environment_id, stack.name, exc_info=True)
         at = base.now().isoformat(timespec="seconds")
-        return Look(place=place, failure=f"what it has could not be listed at {at}Z: {error}")
+        return Look(place=place, failure=f"what it has could not be listed at {at}Z: {secrets.masked_text(str(error))}")
     return Look(place=place, holdings=holdings, policies=policies, left=left, vanished=vanished)
 
 
@@ -226,6 +226,11 @@ def _made(context: effects.Context, name: str, arguments: Mapping[str, Any], out
         broker = outcome["broker"]
         yield row(VHOST, broker["virtual_host"], broker["virtual_host"], None)
         yield row(BROKER_USER, broker["login"], broker["login"], None)
+
+
+def _told(reason: str | None) -> str | None:
+    """A cloud's reason without the secrets that it may have been given."""
+    return None if reason is None else secrets.masked_text(reason)
 
 
 def _workflows(definition: str) -> list[str]:

@@ -183,7 +183,10 @@ def wait_for_deletion(call: Call, environment_id: str, patience: float = 600.0) 
     while time.monotonic() < deadline:
         found = {item["id"]: item for item in call.client.request("GET", "/environments")["environments"]}
         if environment_id not in found:
-            call.output.result({"deleted": environment_id}, "Deleted.")
+            counts = call.client.request("GET", f"/environments/{environment_id}/receipt")["counts"]
+            said = ", ".join(f"{number} {state}" for state, number in counts.items() if number)
+            told = f"Deleted: {said} (chandlery environment receipt {environment_id})." if said else "Deleted."
+            call.output.result({"deleted": environment_id, "counts": counts}, told)
             return errors.OK
         if found[environment_id]["status"] == "delete failure":
             raise errors.CommandError("The deletion failed; chandlery deployment follow tells why.", code=errors.FAILED)
