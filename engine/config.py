@@ -116,6 +116,7 @@ GROUPS: Mapping[str | None, Sequence[cfg.Opt]] = {
     "heat": HEAT,
     "rabbitmq": RABBITMQ,
     "notifications": notices.OPTIONS,
+    "stats": notices.STATS,
 }
 
 SHARED = ("database", "messaging", "secrets")  # the API's sample has them

@@ -237,7 +237,10 @@ class _Program:
             return _failed(str(error))
         except dsl.Interrupted as interruption:
             return self._interrupted(None, interruption)
-        system = self._system = self._engine.system(self._held, self._row, self._journal, self._components)
+        try:
+            system = self._system = self._engine.system(self._held, self._row, self._journal, self._components)
+        except ports.CloudError as error:  # no way into the cloud
+            return _failed(str(error))
         runtime = self._engine.runtime(library, system)
         model = models.for_engine(self._row.model, self._row.environment_id)
         program: dsl.Program | None = None

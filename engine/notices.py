@@ -1,16 +1,18 @@
 """Tells other services on the bus what becomes of environments (spec/engine-flow §7).
 
-`murano.environment.deploy.start`, `.end` and `.error`, the same for `delete` and `action`. A notice is left in the
-transaction that claims or ends a deployment; the `Crier` of each process sends what there is. A consumer may hear one
-twice, and tells that by its message id.
+`murano.environment.deploy.start`, `.end` and `.error`, the same for `delete` and `action`; every hour `.exists` of what
+is deployed, for billing. A notice is left in the transaction that claims or ends a deployment; the `Crier` of each
+process sends what there is. A consumer may hear one twice, and tells that by its message id.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import socket
 import threading
+import time
 from typing import Any
 
 import sqlalchemy as sa
@@ -42,6 +44,18 @@ OPTIONS = (
     cfg.FloatOpt("poll", default=2.0, min=0.05, help="Seconds between two looks for what is to be told."),
 )
 
+STATS = (
+    cfg.BoolOpt("env_audit_enabled", default=True, help="Whether other services are told of environments at all."),
+    cfg.IntOpt("env_audit_period", default=60, min=1, help="Minutes between two notices that an environment exists."),
+)
+USAGE = "usage notices"  # the name under which processes agree on who tells of a period
+USAGE_LOOK = 30.0  # seconds between two looks whether a period has begun
+
+
+def enabled(conf: cfg.ConfigOpts) -> bool:
+    """Whether anything is told."""
+    return conf.notifications.driver != OFF and bool(conf.stats.env_audit_enabled)
+
 
 def begun(session: orm.Session, deployment_id: str) -> None:
     """Leaves the notice that a deployment begins."""
@@ -68,11 +82,45 @@ def ended(
     notices.add(session, _event(deployment, what), payload, is_error=failure is not None)
 
 
+def exists(session: orm.Session, period: float) -> int:
+    """Leaves a notice for each environment that was deployed with success and is there, unless somebody has in this
+    period, in seconds, of the database's clock; how many.
+    """
+    slot = int(float(session.scalar(sa.select(deployments.database_clock())) or 0.0) // period)
+    if not notices.is_first(session, USAGE, slot):
+        return 0
+    ours = deployments.Deployment
+    last = (
+        sa.select(
+            ours.id,
+            sa.func.row_number().over(partition_by=ours.environment_id, order_by=ours.finished.desc()).label("rank"),
+        )
+        .where(ours.state == deployments.FINISHED, ours.failure.is_(None), ours.kind != "delete")
+        .subquery()
+    )
+    query = (
+        sa.select(ours, environments.Environment)
+        .join(last, sa.and_(last.c.id == ours.id, last.c.rank == 1))
+        .join(environments.Environment, environments.Environment.id == ours.environment_id)
+        .options(*(orm.defer(column) for column in (ours.model, ours.lock, ours.result)))
+    )
+    rows = session.execute(query.order_by(ours.environment_id)).all()
+    for deployment, environment in rows:
+        payload = _payload(session, deployment, environment, "info")
+        payload["deployment_finished"] = _moment(deployment.finished)
+        notices.add(session, "murano.environment.exists", payload)
+    return len(rows)
+
+
 class Crier:
-    """Sends what notices there are, between `start()` and `stop()`; waits for a broker that is away."""
+    """Sends what notices there are, between `start()` and `stop()`; waits for a broker that is away. One of all
+    processes leaves those that environments exist.
+    """
 
     def __init__(self, conf: cfg.ConfigOpts, database: base.Database) -> None:
-        self.enabled = conf.notifications.driver != OFF
+        self.enabled = enabled(conf)
+        self._period = conf.stats.env_audit_period * 60.0
+        self._next_look = 0.0  # of the monotonic clock
         self._database = database
         self._poll = conf.notifications.poll
         self._ended = threading.Event()
@@ -100,6 +148,7 @@ class Crier:
         while True:
             last = self._ended.is_set()
             try:
+                self._tell_of_usage()
                 while self._send() == AT_ONCE:
                     pass
                 pause = self._poll
@@ -109,6 +158,14 @@ class Crier:
             if last:
                 return
             self._ended.wait(pause)
+
+    def _tell_of_usage(self) -> None:
+        if time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + USAGE_LOOK
+        # The error is that another process has begun in this moment.
+        with contextlib.suppress(sa.exc.IntegrityError), self._database.transaction() as session:
+            exists(session, self._period)
 
     def _send(self) -> int:
         with self._database.reading() as session:

@@ -53,7 +53,7 @@ class EngineService:
             deployment_timeout=conf.engine.deployment_timeout,
             options={**config.readable(conf), **(options or {})},
             stack_tags=tuple(tag.strip() for tag in conf.heat.stack_tags.split(",") if tag.strip()),
-            notices=conf.notifications.driver != notices.OFF,
+            notices=notices.enabled(conf),
             plan_key=functools.cache(lambda: plans.key(database)),
         )
         self._crier = notices.Crier(conf, database)

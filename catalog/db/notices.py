@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import orm
 
+from catalog.db import packages
 from catalog.db.base import Base, Identifier, Json, Timestamp, new_id, now
 
 
@@ -43,3 +44,23 @@ def take(session: orm.Session, limit: int) -> list[Notice]:
         .execution_options(synchronize_session=False)
     )
     return taken
+
+
+def is_first(session: orm.Session, name: str, slot: int) -> bool:
+    """Whether nobody has taken this slot of time yet, or a later one, for what has that name; then it is taken by this
+    transaction. Raises `sqlalchemy.exc.IntegrityError` for one of two that take the very first at the same moment.
+    """
+    row = packages.Generation
+    later: Any = session.execute(
+        sa.update(row)
+        .where(row.name == name, row.value < slot)
+        .values(value=slot)
+        .execution_options(synchronize_session=False)
+    )
+    if later.rowcount:
+        return True
+    if session.get(row, name) is not None:
+        return False
+    session.add(row(name=name, value=slot))
+    session.flush()
+    return True

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 from engine_harbour import deployments_on, fleet, harbour, of_harbour
+from engine_mortal import MortalDatabase, carry
 from engine_world import MemoryCloud, finished, new_environment, submit, wait_until
 
 from catalog import broker
 from catalog.broker import oslo_messaging
-from catalog.db import base, deployments, instance_stats, notices
+from catalog.db import base, deployments, instance_stats, notices, packages
 from engine import config
 from engine import notices as engine_notices
 from engine.worker import Worker, WorkerSettings
@@ -133,6 +134,62 @@ def test_nobody_is_told_where_nobody_listens(database):
     finished(database, deployment_id, 60)
     quiet.stop()
     assert left(database) == []
+
+
+def tell(database, period=3600.0):
+    with database.transaction() as session:
+        return engine_notices.exists(session, period)
+
+
+def test_what_is_deployed_is_told_of_once_in_a_period_by_whichever_process(any_database):
+    environment_id, deployment_id = deploy_on(any_database)
+    deploy_on(any_database, method="explode")
+    new_environment(any_database, name="never deployed")
+    before = len(left(any_database))
+    assert [tell(any_database) for _process in range(3)] == [1, 0, 0]
+    told = left(any_database)[before:]
+    assert [event for event, _is_error, _payload in told] == ["murano.environment.exists"]
+    payload = told[0][2]
+    assert (payload["environment_id"], payload["deployment_id"]) == (environment_id, deployment_id)
+    assert payload["tenant_id"] == "project-1"
+    assert payload["deployment_started"] < payload["deployment_finished"]
+    with any_database.transaction() as session:  # an hour later
+        session.get_one(packages.Generation, engine_notices.USAGE).value -= 1
+    assert tell(any_database) == 1
+
+
+def test_an_environment_whose_last_deployment_failed_exists_all_the_same(database):
+    environment_id, deployment_id = deploy_on(database)
+    deploy_on(database, environment_id=environment_id, method="explode")
+    assert tell(database) == 1
+    assert left(database)[-1][2]["deployment_id"] == deployment_id
+
+
+def test_the_crier_tells_of_usage_without_being_asked(database, conf, heard):
+    environment_id, _deployment_id = deploy_on(database)
+    criers = [engine_notices.Crier(conf, database) for _process in range(2)]
+    for crier in criers:
+        crier.start()
+    wait_until(lambda: heard, what="that it is heard")
+    for crier in criers:
+        crier.stop()
+    assert [(event, payload["id"]) for _priority, event, payload in heard] == [
+        ("murano.environment.exists", environment_id)
+    ]
+
+
+def test_operators_switch_it_off(database, conf):
+    conf.set_override("env_audit_enabled", False, group="stats")
+    assert not engine_notices.Crier(conf, database).enabled
+
+
+def deploy_on(database, environment_id=None, method="deploy"):
+    """A deployment that has ended, of which nobody was told."""
+    environment_id = environment_id or new_environment(database, name=f"harbour {base.new_id()}")
+    change = of_harbour(*fleet("anna"))
+    deployment_id = submit(database, environment_id, lock=harbour(database), change=change, method=method)
+    assert carry(database, deployment_id, MemoryCloud(), MortalDatabase(database))
+    return environment_id, deployment_id
 
 
 def test_notices_are_sent_in_order_and_removed(any_database, conf, heard):
