@@ -127,23 +127,27 @@ class HeatOrchestration:
             return {}
         return {name: value for name, value in found.parameters.items() if not name.startswith("OS::")}
 
-    def files(self, stack: ports.Stack) -> dict[str, str]:
-        """The files of the last push."""
-        return dict(self._kept(stack, "files"))
+    def files(self, stack: ports.Stack) -> dict[str, str] | None:
+        """The files of the last push; None where policy keeps them from this user."""
+        return self._kept(stack, "files")
 
-    def environment(self, stack: ports.Stack) -> dict[str, Any]:
-        """The environment of the last push, with what Heat has added to it."""
-        return dict(self._kept(stack, "environment"))
+    def environment(self, stack: ports.Stack) -> dict[str, Any] | None:
+        """The environment of the last push, with what Heat has added to it; None as with files."""
+        return self._kept(stack, "environment")
 
-    def _kept(self, stack: ports.Stack, what: str) -> dict[str, Any]:
+    def _kept(self, stack: ports.Stack, what: str) -> dict[str, Any] | None:
         heat = self._heat(stack)
         found = self._look(heat, stack)
         if found is None:
             return {}
         try:
-            return self._patiently(stack, lambda: getattr(heat.stacks, what)(found.id)) or {}
+            return dict(self._patiently(stack, lambda: getattr(heat.stacks, what)(found.id)) or {})
         except exc.HTTPNotFound:  # deleted in this moment
             return {}
+        except ports.StackError as error:
+            if isinstance(error.__cause__, exc.HTTPForbidden):
+                return None
+            raise
 
     def outputs(self, stack: ports.Stack) -> dict[str, Any]:
         """`{output name: value}` once nobody works on the stack, {} when there is none."""

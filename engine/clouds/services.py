@@ -143,11 +143,14 @@ class KeepsParameters(Protocol):
 
 @runtime_checkable
 class KeepsFiles(Protocol):
-    """An Orchestration that remembers the files and the environment of the last push: plans compare them."""
+    """An Orchestration that remembers the files and the environment of the last push: plans compare them.
 
-    def files(self, stack: ports.Stack) -> dict[str, str]: ...
+    None where it does not tell them to this user.
+    """
 
-    def environment(self, stack: ports.Stack) -> dict[str, Any] | str: ...
+    def files(self, stack: ports.Stack) -> dict[str, str] | None: ...
+
+    def environment(self, stack: ports.Stack) -> dict[str, Any] | str | None: ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,8 @@ class FakeStack:
     updated: str | None = None
     reason: str = ""
     failed: dict = field(default_factory=dict)
+    files: dict = field(default_factory=dict)
+    environment: dict = field(default_factory=dict)
 
 
 class FakeHeat:
@@ -34,6 +36,7 @@ class FakeHeat:
         self.requests: list[tuple[str, str]] = []
         self.down = 0
         self.takes = 1
+        self.secretive = False  # whether files and environments are kept from those who ask
         self.query: dict[str, str] = {}
         self._failing: dict[str, str] = {}
         self._clock = 0
@@ -83,7 +86,7 @@ class FakeHeat:
             return self.create(body)
         if method == "GET" and path == "/stacks":
             return self.index()
-        match = re.fullmatch(r"/stacks/([^/]+)(?:/(?!template$|resources$)[^/]+)?(/template|/resources)?", path)
+        match = re.fullmatch(r"/stacks/([^/]+)(?:/(?!(?:template|resources|files|environment)$)[^/]+)?(/\w+)?", path)
         stack = self.find(match.group(1)) if match else None
         if stack is None:
             return 404, error("The Stack could not be found.")
@@ -109,6 +112,7 @@ class FakeHeat:
         if body is not None:
             stack.template, stack.parameters = body["template"], body.get("parameters", {})
             stack.tags = body.get("tags") or ""
+            stack.files, stack.environment = body.get("files") or {}, body.get("environment") or {}
         stack.failed = {
             name: reason for name, reason in self._failing.items() if name in stack.template.get("resources", {})
         }
@@ -120,6 +124,15 @@ class FakeHeat:
     def show(self, stack: FakeStack, part: str | None) -> tuple[int, object]:
         if part == "/template":
             return 200, stack.template
+        if part in ("/files", "/environment"):
+            if self.secretive:
+                return 403, error("You are not authorized to use stacks.")
+            added = {
+                "parameters": stack.parameters,
+                "encrypted_param_names": [],
+                "resource_registry": {"resources": {}},
+            }
+            return 200, stack.files if part == "/files" else {**added, **stack.environment}
         if part == "/resources":
             return 200, {"resources": [self.resource(stack, name) for name in stack.template.get("resources", {})]}
         status = f"{stack.status}_IN_PROGRESS"

@@ -11,7 +11,8 @@ from heatclient import client
 from heatclient.v1 import resources
 from keystoneauth1 import session, token_endpoint
 
-from engine.clouds import heat, heat_listing, ports
+from engine import steps
+from engine.clouds import heat, heat_listing, ports, recording, services
 
 STACK = ports.Stack(name="murano-harbour", project_id="p", tags=("murano",))
 BERTH = {"type": "OS::Nova::Server", "properties": {"flavor": "m1.small"}}
@@ -315,3 +316,37 @@ def test_links_in_a_circle_end():
     """A cloud's answer is not believed to be a tree."""
     entries = listed(("a", "T", "s1", "s2", "CREATE_COMPLETE"), ("b", "T", "s2", "s1", "CREATE_COMPLETE"))
     assert len(heat_listing.held(entries)) == 2
+
+
+def planned(orchestration, template, files, environment, parameters):
+    """The steps of a push, told over what this Heat has."""
+    recorded = recording.Recording(services.Cloud(orchestration=orchestration, agents=recording.Recording()))
+    recorded.push(STACK, template, files, environment, parameters)
+    return [steps.Teller(b"key").told(step) for step in recorded.steps]
+
+
+def test_a_plan_compares_with_files_environment_and_parameters_as_heat_tells_them(server, orchestration):
+    web = {"type": "OS::Nova::Server", "properties": {"flavor": {"get_param": "size"}}}
+    kinds = {"size": {"type": "number"}, "pin": {"type": "string", "hidden": True}}
+    template = {"heat_template_version": "2013-05-23", "parameters": kinds, "resources": {"web": web}}
+    environment = {"parameter_defaults": {"x": 1}}
+    orchestration.push(STACK, template, {"a.sh": "echo 1"}, environment, {"size": 4, "pin": "1234"})
+    (stack,) = server.stacks.values()
+    stack.parameters = {"size": "4", "pin": "******"}
+    asked = len(server.requests)
+    (step,) = planned(orchestration, template, {"a.sh": "echo 1"}, environment, {"size": 4, "pin": "1234"})
+    assert [(each["path"], each["note"]) for each in step["details"]["changes"]] == [
+        ("parameters.pin", "Heat hides what it was: it may be the same")
+    ]
+    changed = planned(orchestration, template, {"a.sh": "echo 2"}, {}, {"size": 5, "pin": "1234"})
+    assert [each["path"] for step in changed for each in step["details"]["changes"]] == [
+        "parameters.size",
+        "parameters.pin",
+        "environment.parameter_defaults",
+        'files["a.sh"]',
+        "properties.flavor",
+    ]
+    server.secretive = True
+    (step,) = planned(orchestration, template, {"a.sh": "echo 2"}, environment, {"size": 4, "pin": "1234"})
+    assert "whether environment and files change" in step["details"]["unknown"]
+    assert {method for method, _path in server.requests[asked:]} == {"GET"}

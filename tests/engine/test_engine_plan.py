@@ -12,7 +12,7 @@ from engine import effects, plan
 from engine.worker import Worker, WorkerSettings
 
 
-def planned(model, cloud=None, environment_id="the-harbour", key=b"key", action=None):
+def question(model, cloud=None, environment_id="the-harbour", key=b"key", action=None, deadline=None):
     context = effects.Context(
         deployment_id="plan",
         environment_id=environment_id,
@@ -21,19 +21,21 @@ def planned(model, cloud=None, environment_id="the-harbour", key=b"key", action=
         owner_project_id="p",
         owner_user_id="u",
     )
-    library = dsl.Library([opened(CORE), opened(HERE / "harbour")])
-    return plan.plan(
-        plan.Question(
-            library=library,
-            model=model,
-            action=None if model.get("Objects") is None else action or plan.deploying(environment_id),
-            context=context,
-            natives=natives(),
-            key=key,
-            base=cloud and cloud.cloud(),
-            moment=1_700_000_000.0,
-        )
+    return plan.Question(
+        library=dsl.Library([opened(CORE), opened(HERE / "harbour")]),
+        model=model,
+        action=None if model.get("Objects") is None else action or plan.deploying(environment_id),
+        context=context,
+        natives=natives(),
+        key=key,
+        base=cloud and cloud.cloud(),
+        moment=1_700_000_000.0,
+        deadline=deadline,
     )
+
+
+def planned(model, cloud=None, environment_id="the-harbour", key=b"key", action=None):
+    return plan.plan(question(model, cloud, environment_id, key, action))
 
 
 def composed(*ships):
@@ -109,3 +111,31 @@ def test_a_plan_that_can_not_go_on_says_so_and_keeps_what_it_has():
     assert told(answer)[0] == ("report", "anna")
     assert answer["steps"][-1]["type"] == "error"
     assert answer["steps"][-1]["summary"].startswith("The plan ends here")
+
+
+def test_a_secret_that_is_not_shown_changes_the_hash():
+    plans = []
+    for secret in ("s3cret-one", "s3cret-two"):
+        ship = {**fleet("anna")[0], "name": secret}
+        plans.append(planned({**composed(ship), "Attributes": [["anna", "x", "y", {"password": secret}]]}))
+    assert plans[0]["hash"] != plans[1]["hash"]
+    assert "s3cret" not in json.dumps(plans)
+    shown = [[{**step, "digest": ""} for step in each["steps"]] for each in plans]
+    assert shown[0] == shown[1]
+
+
+def test_another_key_gives_another_hash_of_the_same_plan():
+    one, two = (planned(composed(*fleet("anna")), key=key) for key in (b"one", b"two"))
+    assert one["hash"] != two["hash"]
+    assert planned(composed(*fleet("anna")), key=b"one") == one
+
+
+def test_an_action_has_a_plan_and_what_is_not_exposed_has_none(database):
+    cloud = MemoryCloud()
+    environment_id, model = deployed(database, cloud, *fleet("anna"))
+    action = {"object_id": "anna", "method": "load", "args": {"cargo": 5}}
+    answer = planned(model, cloud, environment_id, action=action)
+    (step,) = [step for step in answer["steps"] if step["kind"] == "update"]
+    assert step["details"]["changes"] == [{"path": "properties.cargo", "before": 1, "after": 5, "effect": "unknown"}]
+    hidden = planned(model, cloud, environment_id, action={"object_id": environment_id, "method": "hidden", "args": {}})
+    assert hidden["steps"][-1]["summary"].startswith("The plan ends here")
