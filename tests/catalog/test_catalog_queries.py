@@ -25,7 +25,11 @@ BOUNDS = {
     f"{urls.E}/services{{path...}}": 7,
     f"{urls.E}/model/{{path...}}": 6,
     f"{urls.E}/deployments": 6,
+    f"{urls.E}/deployments/{{deployment}}/output": 6,
+    f"{urls.E}/receipt": 6,
     "/deployments": 5,
+    "/receipts": 4,
+    "/reconciliations": 5,
     f"{urls.E}/deployments/{{deployment}}": 6,
     f"{urls.E}/actions/{{action}}": 5,
     f"{urls.E}/instance-statistics/raw": 5,
@@ -157,7 +161,7 @@ def statements(cloud: Cloud, names: dict[str, str]) -> dict[str, list[str]]:
     found = {}
     for path in BOUNDS:
         url = "/v1" + path.replace("{path...}", "/").format(**names)
-        caller = cloud.admin if path == "/stats" else cloud.member
+        caller = cloud.admin if path in ("/stats", "/reconciliations") else cloud.member
         headers = {"X_Configuration_Session": names["session"]} if path.startswith(urls.E) else {}
         allowed = None if "logo" in path or path.endswith("/ui") else 200  # these packages have none
         caller("GET", url, status=allowed, **headers)
