@@ -42,7 +42,7 @@ ENGINE = (
     ),
     cfg.FloatOpt("poll", default=2.0, min=0.05, help="Seconds between two looks for deployments nobody announced."),
     cfg.FloatOpt(
-        "lease", default=6.0, min=0.2, help="Seconds after which the deployments of a worker that died are taken over."
+        "lease", default=5.0, min=0.2, help="Seconds after which the deployments of a worker that died are taken over."
     ),
     cfg.FloatOpt("drain", default=20.0, min=0.0, help="Seconds a stopping worker gives effects in flight to end."),
     cfg.FloatOpt("keep_journals", default=7.0, min=0.0, help="Days a finished deployment's journal is kept."),

@@ -25,6 +25,7 @@ from sqlalchemy import orm
 import dsl
 from catalog.db import instance_stats, statuses
 from engine import outages
+from engine.agents import boot
 from engine.clouds import ports, services
 
 LOG = logging.getLogger(__name__)
@@ -320,7 +321,10 @@ def _stack(performer: Performer, effect: dsl.Effect) -> ports.Stack:
 def _agent_register(performer: Performer, effect: dsl.Effect) -> dict[str, Any]:
     context = performer.context
     access = performer.cloud.agents.register(context.environment_id, context.project_id, _given(effect)["instance_id"])
-    return {"protocol": "http", **access}
+    outcome = {"protocol": "http", **access}
+    if outcome["protocol"] == "http":  # a later release has another agent, and replays what this one gave to a stack
+        outcome["user_data"] = boot.user_data(outcome)
+    return outcome
 
 
 def _agent_run(performer: Performer, effect: dsl.Effect) -> dict[str, Any] | None:

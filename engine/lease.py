@@ -24,7 +24,9 @@ LOG = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-RENEWALS = 3  # in the time of one lease
+RENEWALS = 4  # in the time of one lease
+WRITERS = 4  # transactions of programs at once in one process; more take turns at the interpreter, not at the database
+_turns = threading.BoundedSemaphore(WRITERS)
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -93,7 +95,7 @@ class Lease:
 
         def transaction() -> Result:
             began = _clock()
-            with self.database.transaction() as session:
+            with _turns, self.database.transaction() as session:
                 state = deployments.hold(session, self.deployment_id, self.owner, self.fence, self.seconds)
                 if state is None:
                     raise LeaseLost(f"deployment {self.deployment_id}: the lease with fence {self.fence} is lost")

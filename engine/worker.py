@@ -31,7 +31,7 @@ class WorkerSettings:
 
     concurrency: int = 8  # deployments at a time; they mostly wait for clouds
     poll: float = 2.0  # between two looks for work nobody announced
-    lease: float = 6.0  # after a worker's death its deployments wait this long
+    lease: float = 5.0  # after a worker's death its deployments wait this long
     notices: bool = False  # whether other services are told when a deployment begins
     project_limit: int = 0  # deployments of one project that all workers together run at a time; 0: any number
     keep_journals: float = 7 * 86400.0  # after the end of a deployment, for whoever has to find out what happened
@@ -40,6 +40,7 @@ class WorkerSettings:
 PRUNE_EVERY = 3600.0  # seconds between two removals of old journals
 SILENT = 2.0  # leases' time without a renewal after which a holder counts as dead, whatever the database's clock says
 SHORTEST_PAUSE = 0.05  # seconds between two looks
+AT_ONCE = 8  # deployments claimed before the first of them begins: beside running programs each claim takes longer
 
 Run = Callable[[Lease], None]
 
@@ -119,10 +120,11 @@ class Worker:
             if each not in mine
             # One of mine is offered when this machine was too busy to renew its lease; its next write will.
         ]
-        for deployment_id, stale in [*offers, *self._silent(others)][:free]:
+        wanted = [*offers, *self._silent(others)][:free]
+        for first in range(0, len(wanted), AT_ONCE):
             if self._draining.is_set():
                 break
-            self._claim(deployment_id, stale)
+            self._begin(wanted[first : first + AT_ONCE])
         soonest = min((each.left for each in others), default=self.settings.poll)
         return min(self.settings.poll, max(SHORTEST_PAUSE, soonest))
 
@@ -142,7 +144,24 @@ class Worker:
             if now - since > SILENT * self.settings.lease
         ]
 
-    def _claim(self, deployment_id: str, stale: tuple[int, float] | None) -> None:
+    def _begin(self, wanted: list[tuple[str, tuple[int, float] | None]]) -> None:
+        """Claims what nobody else has claimed by now, then begins it all."""
+        claimed: list[Lease] = []
+        try:
+            for deployment_id, stale in wanted:
+                held = self._claim(deployment_id, stale)
+                if held is not None:
+                    claimed.append(held)
+        finally:
+            for held in claimed:
+                thread = threading.Thread(
+                    target=self._carry, args=(held,), name=f"deployment-{held.deployment_id}", daemon=True
+                )
+                with self._mutex:
+                    self._running[held.deployment_id] = thread
+                thread.start()
+
+    def _claim(self, deployment_id: str, stale: tuple[int, float] | None) -> Lease | None:
         with self._database.transaction() as session:
             fence = deployments.claim(
                 session,
@@ -155,9 +174,9 @@ class Worker:
             if fence == 1 and self.settings.notices:
                 notices.begun(session, deployment_id)
         if fence is None:
-            return
+            return None
         LOG.info("deployment %s: claimed by %s with fence %d", deployment_id, self.name, fence)
-        held = Lease(
+        return Lease(
             self._database,
             deployment_id,
             self.name,
@@ -166,10 +185,6 @@ class Worker:
             draining=self._draining,
             heartbeat=self._heartbeat,
         )
-        thread = threading.Thread(target=self._carry, args=(held,), name=f"deployment-{deployment_id}", daemon=True)
-        with self._mutex:
-            self._running[deployment_id] = thread
-        thread.start()
 
     def _carry(self, held: Lease) -> None:
         try:

@@ -56,7 +56,8 @@ class Agent:
             raise ValueError(f"agent of {self._host.id}: the service offers no way to reach it, found {access!r}")
         if access["protocol"] == "amqp":
             return {"protocol": "amqp", "userData": None, "broker": access.get("broker") or {}}
-        return {"protocol": access["protocol"], "userData": boot.user_data(access), "broker": {}}
+        user_data = access.get("user_data") or boot.user_data(access)  # journals of early releases lack it
+        return {"protocol": access["protocol"], "userData": user_data, "broker": {}}
 
     @dsl.method
     def build_execution_plan(self, template: dict, resources: dsl.ObjectHandle) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Servers of a test's own that can be restarted without harm to anybody: PostgreSQL, RabbitMQ, and a cable to cut."""
+"""Servers of a test's own that can be restarted without harm: PostgreSQL, MariaDB, RabbitMQ, and a cable to cut."""
 
 from __future__ import annotations
 
@@ -65,6 +65,70 @@ class Postgres:
 
     def _run(self, program: str, *arguments: object) -> None:
         subprocess.run([self._bin / program, *map(str, arguments)], **self._options)
+
+
+class MariaDb:
+    """A MariaDB server on a port of its own. As it does not run as root, root needs the account `mysql`."""
+
+    def __init__(self) -> None:
+        self._program = shutil.which("mariadbd") or "/usr/sbin/mariadbd"
+        install = shutil.which("mariadb-install-db")
+        if install is None or not os.path.exists(self._program):
+            pytest.skip("no MariaDB server is installed here")
+        self._data = pathlib.Path(tempfile.mkdtemp(prefix="chandlery-mariadb-"))  # where another account may go
+        self._options: dict = {"cwd": "/", "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        if os.geteuid() == 0:
+            try:
+                account = pwd.getpwnam("mysql")
+            except KeyError:
+                pytest.skip("MariaDB does not run as root, and there is no account `mysql`")
+            os.chown(self._data, account.pw_uid, account.pw_gid)
+            self._options |= {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+        self.port = free_port()
+        authentication = "--auth-root-authentication-method=normal"
+        subprocess.run(
+            [install, "--no-defaults", f"--datadir={self._data}", authentication, "--skip-test-db"],
+            check=True,
+            **self._options,
+        )
+        self._process: subprocess.Popen | None = None
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"mysql+pymysql://root@127.0.0.1:{self.port}/mysql"
+
+    def start(self) -> None:
+        settings = [
+            "--no-defaults",
+            f"--datadir={self._data}",
+            f"--port={self.port}",
+            "--bind-address=127.0.0.1",
+            f"--socket={self._data}/socket",
+            "--max-connections=400",
+            "--innodb-buffer-pool-size=64M",
+        ]
+        self._process = subprocess.Popen([self._program, *settings], **self._options)
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as probe:
+                probe.settimeout(5)
+                if probe.recv(1):  # it speaks first
+                    return
+            if self._process.poll() is not None:
+                raise AssertionError(f"MariaDB ended with status {self._process.returncode} instead of starting")
+            time.sleep(0.1)
+        raise AssertionError("MariaDB did not answer in time")
+
+    def crash(self) -> None:
+        """As if the machine had lost its power."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def close(self) -> None:
+        self.crash()
+        shutil.rmtree(self._data)
 
 
 class Rabbit:

@@ -57,7 +57,7 @@ class Orders:
     secret: bytes
     log: pathlib.Path  # what it did, one JSON object a line, appended
     doom: Doom | None = None
-    lease: float = 6.0
+    lease: float = 5.0
     poll: float = 2.0
     idle: float = 2.0  # after which the database server ends a transaction in which nothing happens
     haste: float = 100.0  # by which pauses between looks at Heat are shortened
@@ -105,6 +105,7 @@ class _Library:
 
 
 _store = _Library()
+orm.configure_mappers()
 
 
 def main(orders: Orders) -> None:
@@ -205,7 +206,7 @@ def _lease_of(doom: Doom | None, log: _Log, mutex: Any) -> type[lease.Lease]:
             result = super().write(last)
             with mutex:
                 meet(number, COMMITTED)
-            log.tell("wrote", number=number)
+            log.tell("wrote", number=number, deployment=self.deployment_id)
             return result
 
     def meet(number: int, moment: str) -> None:

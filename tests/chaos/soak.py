@@ -1,6 +1,6 @@
 """A random soak: workers are killed at random times while deployments go on, and what that cost is told.
 
-    python tests/chaos/soak.py --kills 1000 [--seed N] [--database sqlite] [--lease 6] [--every 0.5]
+    python tests/chaos/soak.py --kills 1000 [--seed N] [--database sqlite] [--lease 5] [--every 0.5]
 
 Prints how long deployments stood still, how soon another worker resumed them, and how many effects were lost or done
 twice (goal: none). Ends with 1 if a goal was missed. SIGTERM ends the killing early.
@@ -149,24 +149,31 @@ class Soak:
         return [place for place, pid in enumerate(pids) if pid in self._wrote]
 
     def _resumptions(self) -> tuple[list[float], list[str]]:
-        """Seconds from each kill to the next claim of what the killed worker had; deployments nobody claimed."""
+        """Seconds from each kill until a successor wrote to the journal of what the killed one had; deployments that
+        nobody went on with. A successor that was killed before it wrote is not one: its own kill counts.
+        """
         killed = dict(self._kills)
         claims: dict[str, list[tuple[int, float, int]]] = collections.defaultdict(list)
+        writes: dict[tuple[str, int], float] = {}  # the first of a process to a deployment
         over: set[tuple[str, int]] = set()
         for entry in self._world.told():
+            deployment_id = entry.get("deployment", "")
             if entry["what"] == "claimed":
-                claims[entry["deployment"]].append((entry["fence"], entry["at"], entry["pid"]))
+                claims[deployment_id].append((entry["fence"], entry["at"], entry["pid"]))
+            elif entry["what"] == "wrote":
+                writes.setdefault((deployment_id, entry["pid"]), entry["at"])
             elif entry["what"] in ("ended", "left"):
-                over.add((entry["deployment"], entry["fence"]))
+                over.add((deployment_id, entry["fence"]))
         seconds, never = [], []
         for deployment_id, made in claims.items():
             made.sort()
             for (fence, _at, pid), later in zip(made, [*made[1:], None], strict=True):
                 if pid not in killed or (deployment_id, fence) in over:
                     continue
-                if later is not None:
-                    seconds.append(later[1] - killed[pid])
-                elif not self._world.ended(deployment_id):
+                wrote = None if later is None else writes.get((deployment_id, later[2]))
+                if wrote is not None:
+                    seconds.append(wrote - killed[pid])
+                elif later is None and not self._world.ended(deployment_id):
                     never.append(deployment_id)
         return seconds, never
 
@@ -180,14 +187,14 @@ class Soak:
 
 @contextlib.contextmanager
 def _database(kind: str, folder: pathlib.Path) -> Iterator[base.Database]:
-    """A PostgreSQL of the soak's own, or an SQLite file."""
+    """A server of the soak's own, or an SQLite file."""
     if kind == "sqlite":
         database = base.Database(f"sqlite:///{folder}/catalog.sqlite")
         database.create_tables()
         yield database
         database.dispose()
         return
-    server = chaos_servers.Postgres()
+    server = chaos_servers.Postgres() if kind == "postgresql" else chaos_servers.MariaDb()
     try:
         database = base.Database(server.url)
         database.create_tables()
@@ -201,8 +208,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
-    parser.add_argument("--database", choices=["postgresql", "sqlite"], default="postgresql")
-    parser.add_argument("--lease", type=float, default=6.0)
+    parser.add_argument("--database", choices=["postgresql", "mariadb", "sqlite"], default="postgresql")
+    parser.add_argument("--lease", type=float, default=5.0)
     parser.add_argument("--poll", type=float, default=2.0)
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--concurrency", type=int, default=6)

@@ -117,10 +117,14 @@ class MemoryCloud:
 
 
 def new_environment(
-    database: base.Database, applications: list[dict] | None = None, name: str = "harbour", **model: Any
+    database: base.Database,
+    applications: list[dict] | None = None,
+    name: str = "harbour",
+    id_: str | None = None,
+    **model: Any,
 ) -> str:
     """An environment as a user composed it, never deployed; its id."""
-    environment_id = base.new_id()
+    environment_id = id_ or base.new_id()
     with database.transaction() as session:
         session.add(
             environments.Environment(
