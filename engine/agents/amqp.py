@@ -15,6 +15,7 @@ import hmac
 import json
 import logging
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -31,10 +32,14 @@ from engine.clouds import ports
 LOG = logging.getLogger(__name__)
 
 MOST_BYTES = 64 * 1024 * 1024  # of one result: 10 MB of output may be six times as large in JSON; shortened when kept
+LARGE_BYTES = 1024 * 1024  # of answers that are read one at a time: meanwhile each takes several times its size
 HEARTBEAT = 30  # seconds
 CONNECT_SECONDS = 10.0
 SWEEP_SECONDS = 3600.0  # between two looks for environments that are gone
 REST_SECONDS = 1.0  # after a broken connection
+
+
+_LARGE = threading.Lock()
 
 
 class BrokerAway(ports.CloudError):
@@ -317,14 +322,16 @@ class _Correspondence:
 
     def _take(self, message: kombu.Message) -> None:
         """The result into its plan's row, then away with the message: what is no result of this agent helps nobody."""
-        result = _read(message)
-        plan_id = None if result is None else self._plan_of(result, message)
+        with _LARGE if len(message.body or b"") > LARGE_BYTES else contextlib.nullcontext():
+            answer = _read(message)
+            plan_id = None if answer is None else self._plan_of(answer, message)
+            result = None if answer is None or plan_id is None else _result(answer, plan_id)
         if result is None or plan_id is None:
             self._useless += 1
         else:
             with self._database.transaction() as session:
                 agents.sent(session, plan_id)  # an answer may be quicker than the note that it was sent
-                agents.finish(session, self._agent_id, plan_id, _result(result, plan_id))
+                agents.finish(session, self._agent_id, plan_id, result)
                 agents.saw(session, session.get_one(agents.Agent, self._agent_id), "murano-agent")
             agents.signals.give(stored.topic_of(plan_id))
         message.ack()

@@ -65,6 +65,7 @@ SHOWN_LINE = 4096  # characters of a line that are sent without its end
 SHOWN_PAUSE = 0.5  # seconds between two calls
 SHOWN_TIMEOUT = 10.0  # seconds a call may take: it must not keep the result waiting
 LOG_LIMIT = 4 * 1024 * 1024  # bytes of the log; one older log is kept
+REBOOT_SECONDS = 600.0  # in which a reboot that was ordered has to come
 RESULTS_KEPT = 200  # results kept for a plan that comes again; of older ones only the id is kept
 
 FORMAT_ERROR = 2
@@ -187,6 +188,7 @@ class Agent:
                 if not self.is_known:
                     self.enrol()
                 self.send_results()
+                self.reboot_if_wanted()
                 delivery = self.service.poll()
                 self.retry = RETRY_FIRST
                 if delivery is not None:
@@ -260,7 +262,10 @@ class Agent:
                 if os.read(read_end, 1):  # our pid is on disk: whatever happens now, the plan is known to have started
                     os.close(read_end)
                     spool = Spool(entry.path("output"))
-                    entry.finish(execute(plan, entry.plan_id, self.journal.files_folder(entry), spool))
+                    result = execute(plan, entry.plan_id, self.journal.files_folder(entry), spool)
+                    if reboots(plan, result):
+                        entry.want_reboot()
+                    entry.finish(result)
                     status = 0
             except BaseException:  # the process ends here in any case; the agent reports that it left no result
                 traceback.print_exc()
@@ -304,6 +309,27 @@ class Agent:
             self.service.send(entry.plan_id, entry.result())
             entry.mark_sent()
             self.journal.trim()
+
+    def reboot_if_wanted(self) -> None:
+        """Restarts the server for plans that asked for it, now that their results are with the service. No plan is
+        taken before that has happened.
+        """
+        wanted = [entry for entry in self.journal.entries() if entry.wants_reboot()]
+        if not wanted:
+            return
+        for command in REBOOTS:
+            program = shutil.which(command[0])
+            if program is None:
+                continue
+            LOG.info("plan %s wants the server to be restarted: %s", wanted[-1].plan_id, " ".join(command))
+            if subprocess.call([program, *command[1:]], stdin=subprocess.DEVNULL) == 0:
+                time.sleep(REBOOT_SECONDS)
+                LOG.error("the server was not restarted within %.0f s; going on", REBOOT_SECONDS)
+                break
+        else:
+            LOG.error("the server cannot be restarted by any of: %s", ", ".join(name for name, *_rest in REBOOTS))
+        for entry in wanted:
+            entry.forget_reboot()
 
 
 # ----------------------------------------------------------------------------
@@ -577,8 +603,8 @@ def write_atomically(path: str, content: bytes) -> None:
 
 
 class Journal:
-    """`<storage>/plans/<name>/`: `id`, `process.json`, `output`, `result.json`, `unsent`; `<storage>/files/<name>/`
-    while a plan runs.
+    """`<storage>/plans/<name>/`: `id`, `process.json`, `output`, `result.json`, `unsent`, `reboot`;
+    `<storage>/files/<name>/` while a plan runs.
     """
 
     def __init__(self, storage: str) -> None:
@@ -724,6 +750,20 @@ class Entry:
             os.unlink(self.path("output"))
         except OSError:
             pass
+
+    def want_reboot(self) -> None:
+        write_atomically(self.path("reboot"), boot_id().encode())
+
+    def wants_reboot(self) -> bool:
+        """Whether the server has to be restarted, and was not since the plan ended."""
+        try:
+            with open(self.path("reboot"), encoding="ascii") as file:
+                return file.read() == boot_id()
+        except OSError:
+            return False
+
+    def forget_reboot(self) -> None:
+        os.unlink(self.path("reboot"))
 
     def is_unsent(self) -> bool:
         return self.is_finished() and os.path.exists(self.path("unsent"))
@@ -904,6 +944,16 @@ DOWNLOADABLE_SINCE = (2, 1)
 BERKSHELF_SINCE = (2, 2)
 
 
+# `RebootOnCompletion` of a plan, as plans for Windows have it.
+NO_REBOOT, REBOOT_AFTER_SUCCESS, REBOOT = 0, 1, 2
+REBOOTS = (("systemctl", "reboot"), ("shutdown", "-r", "now"), ("reboot",))
+
+
+def reboots(plan: object, result: Json) -> bool:
+    wanted = plan.get("RebootOnCompletion") if isinstance(plan, dict) else None
+    return wanted == REBOOT or (wanted == REBOOT_AFTER_SUCCESS and result["ErrorCode"] == 0)
+
+
 def check_plan(plan: object) -> Json:
     """A plan with all keys present, or PlanError 2 or 9 (spec/agent-protocol.md §5)."""
     if not isinstance(plan, dict):
@@ -918,6 +968,8 @@ def check_plan(plan: object) -> Json:
             raise PlanError(FORMAT_ERROR, f"{name} must be a dictionary, found {type(value).__name__}")
     if not isinstance(body, str):
         raise PlanError(FORMAT_ERROR, f"Body must be text, found {type(body).__name__}")
+    if plan.get("RebootOnCompletion") not in (None, NO_REBOOT, REBOOT_AFTER_SUCCESS, REBOOT):
+        raise PlanError(FORMAT_ERROR, "RebootOnCompletion must be 0 (no), 1 (if the plan succeeded) or 2 (in any case)")
     for file_id, file in files.items():
         check_file(file_id, file, version)
     for name, script in scripts.items():

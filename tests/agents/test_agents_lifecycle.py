@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -21,7 +22,7 @@ from agents_world import ENVIRONMENT, PROJECT, Service, script_plan, wait_until
 
 from catalog.api import agents as agents_api
 from catalog.db import agents as table
-from engine.agents import http, stored
+from engine.agents import boot, http, stored
 
 COUNT = "open(args.path, 'a').write('x'); return open(args.path).read()"
 
@@ -122,6 +123,68 @@ def test_a_plan_interrupted_by_a_reboot_is_an_error_and_not_run_again(
         entry.write_text(json.dumps(process))  # so that the fixture ends the process
     assert result["ErrorCode"] == 1
     assert "the server was restarted while the plan ran" in result["Body"]["Message"]
+
+
+@pytest.fixture
+def restarts(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """`restarts()` says how often servers were told to restart; the stand-in for it does nothing else."""
+    folder, told = tmp_path / "bin", tmp_path / "restarts"
+    folder.mkdir()
+    (folder / "systemctl").write_text(f'#!/bin/sh\necho "$@" >> {told}\n')
+    (folder / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return lambda: told.read_text().splitlines() if told.exists() else []
+
+
+def after_the_restart(text: str) -> str:
+    return text.replace('return f"{kernel}/{process_begun(1)}"', 'return "the next boot"')
+
+
+def test_a_plan_may_want_a_restart_which_comes_after_its_result_and_before_the_next_plan(
+    service: Service, new_guest: Any, tmp_path: pathlib.Path, restarts: Any
+) -> None:
+    guest = new_guest().start()
+    upgrade = {**counting(tmp_path / "n", "return 'a new kernel'"), "RebootOnCompletion": 1}
+    assert guest.run(upgrade, "plan-1")["Body"] == "a new kernel"  # it is there whether the server comes back or not
+    service.agents.send(guest.id, "plan-2", counting(tmp_path / "n"))
+    wait_until(restarts)
+    guest.kill()
+    assert not (tmp_path / "n").exists(), "the next plan is not cut in two by the restart"
+    guest.start(source=after_the_restart(boot.agent_source()))
+    assert guest.run(counting(tmp_path / "n"), "plan-2")["Body"] == "x"
+    assert restarts() == ["reboot"]
+
+
+def test_a_restart_is_still_to_come_when_the_agent_died_before_it(
+    service: Service, new_guest: Any, tmp_path: pathlib.Path, restarts: Any
+) -> None:
+    guest = new_guest().start()
+    go = tmp_path / "go"
+    wait = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.02)"
+    plan = {"FormatVersion": "2.0.0", "Body": wait, "RebootOnCompletion": 2}
+    service.agents.send(guest.id, "plan-1", plan)
+    wait_until(lambda: list(guest.storage.glob("plans/plan-1/process.json")))
+    guest.kill()
+    go.touch()
+    wait_until(lambda: list(guest.storage.glob("plans/plan-1/result.json")))
+    guest.start()
+    assert guest.run(plan, "plan-1")["ErrorCode"] == 0
+    wait_until(restarts)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "body", "count"), [(1, "raise Exception('no')", 0), (2, "raise Exception('no')", 1)]
+)
+def test_a_plan_that_failed_restarts_the_server_only_if_it_wants_that_in_any_case(
+    new_guest: Any, restarts: Any, wanted: int, body: str, count: int
+) -> None:
+    guest = new_guest().start()
+    assert guest.run({"FormatVersion": "2.0.0", "Body": body, "RebootOnCompletion": wanted})["ErrorCode"] == 1
+    if count:
+        wait_until(restarts)
+    else:
+        assert guest.value("return 'no restart before this'")
+        assert restarts() == []
 
 
 def test_a_plan_that_takes_too_long_is_withdrawn_and_stopped(

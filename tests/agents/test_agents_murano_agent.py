@@ -522,6 +522,9 @@ def test_a_flood_ends_at_the_broker_and_the_plan_is_answered(site: Site) -> None
         producer = kombu.Producer(connection.default_channel)
         for _ in range(broker.WAITING_RESULTS + 500):
             producer.publish(b"{}", exchange=access["broker"]["result_exchange"], routing_key="")
+    other = site.agents.register(add_environment(site.database), PROJECT, "web")
+    publish(other, json.dumps({"SourceID": "z", "ErrorCode": 0, "Body": "untouched"}).encode())
+    assert site.agents.run(other["agent_id"], "plan-3", {"ID": "z"}, 60)["Body"] == "untouched"
     with pytest.raises(stored.AgentTimeout):
         site.agents.run(access["agent_id"], "plan-1", {"ID": "x"}, 5.0)
     publish(access, json.dumps({"SourceID": "y", "ErrorCode": 0, "Body": 1}).encode())

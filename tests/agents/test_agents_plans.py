@@ -199,6 +199,7 @@ APPLICATION = {"Type": "Application", "EntryPoint": "f", "Options": {}}
         ({"FormatVersion": "2.0.0", "Scripts": {"s": {"Type": "Puppet", "EntryPoint": "a::b"}}}, 2, "Type Puppet"),
         ({"FormatVersion": "2.1.0", "Scripts": {"s": {"Type": "Puppet", "EntryPoint": "a"}}}, 2, "name::name"),
         ({"FormatVersion": "2.1.0", "Scripts": {"s": {"Type": "Perl", "EntryPoint": "a"}}}, 2, "Type Perl"),
+        ({"FormatVersion": "2.0.0", "RebootOnCompletion": "yes"}, 2, "RebootOnCompletion must be 0"),
         ({"FormatVersion": "2.0.0", "Files": URL}, 2, "Downloadable files need FormatVersion 2.1.0"),
         ({"FormatVersion": "2.0.0", "Files": {"f": {"Name": "x", "BodyType": "Zip", "Body": ""}}}, 2, "BodyType"),
         ({"FormatVersion": "2.0.0", "Files": {"f": {"BodyType": "Text", "Body": ""}}}, 2, "Name"),

@@ -27,6 +27,7 @@ from sqlalchemy.orm import exc as orm_exc
 
 from catalog import config, packages, service
 from catalog.db import (
+    agent_answers,
     agents,
     base,
     content_stores,
@@ -367,3 +368,20 @@ def test_of_many_agents_that_send_output_at_once_nothing_is_lost_and_numbers_hav
     for name in "abcd":
         texts = [chunk.text for chunk in found if chunk.entity_id == name]
         assert texts == [f"{name}{number} ♥ *** SANITIZED ***\n" for number in range(5)]
+
+
+def test_the_largest_result_a_guest_may_send_is_kept_by_every_database(database: Database) -> None:
+    """Ten megabytes of quotes and backslashes: each grows in JSON, and once more on its way to MariaDB."""
+    answer = {"ErrorCode": 0, "Body": {"stdout": '\\"♥' * 3_000_000, "n": 1}}
+    result = agent_answers.checked_result(answer)
+    assert "characters left out" in result["Body"]["stdout"]
+    with database.transaction() as session:
+        session.add(environments.Environment(id="e", name="e", project_id="p", model={"Objects": None}))
+        session.flush()
+        agents.register(session, agent_id="a", environment_id="e", project_id="p", instance_id="i", token_hash="0" * 64)
+        session.flush()
+        agents.queue(session, agent_id="a", plan_id="plan", plan={}, timeout=None)
+        agents.sent(session, "plan")
+        assert agents.finish(session, "a", "plan", result) == agents.SENT
+    with database.reading() as session:
+        assert session.get_one(agents.AgentPlan, "plan").result == result
