@@ -36,6 +36,7 @@ LARGE_BYTES = 1024 * 1024  # of answers that are read one at a time: meanwhile e
 HEARTBEAT = 30  # seconds
 CONNECT_SECONDS = 10.0
 SWEEP_SECONDS = 3600.0  # between two looks for environments that are gone
+MOMENT = 0.002  # seconds in which the next message is there if it was waiting
 REST_SECONDS = 1.0  # after a broken connection
 
 
@@ -254,8 +255,11 @@ class _Correspondence:
             return
         with self._broker():
             self._consume()
+            ends = time.monotonic() + seconds
             with contextlib.suppress(TimeoutError):
                 self._connection.drain_events(timeout=seconds)
+                while time.monotonic() < ends:  # of many the row need not be looked at between each two
+                    self._connection.drain_events(timeout=MOMENT)
             self._connection.heartbeat_check()
 
     def published(self, plan_id: str) -> bool:
