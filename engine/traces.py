@@ -117,7 +117,7 @@ def look(performer: effects.Performer, effect: dsl.Effect, *, left: str | None =
     arguments: Mapping[str, Any] = effect.arguments
     policies: Policies | None = None
     if effect.name == "heat.push":
-        policies = Policies(arguments["template"], arguments.get("files") or {})
+        policies = Policies(arguments["template"], arguments.get("files"), arguments.get("parameters"))
     return look_at(performer.cloud.orchestration, stack, place, policies=policies, left=left)
 
 
@@ -145,9 +145,15 @@ def look_at(
 class Policies:
     """Deletion policies as a template and the nested templates among its files say them."""
 
-    def __init__(self, template: Mapping[str, Any], files: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        template: Mapping[str, Any],
+        files: Mapping[str, str] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> None:
         self._template = template
         self._files = files or {}
+        self._parameters = parameters or {}
         self._nested: dict[str, Any] = {}
 
     def of(self, resource: ports.Held) -> str | None:
@@ -157,8 +163,16 @@ class Policies:
         written = resources_.get(resource.name.rpartition("/")[2]) if isinstance(resources_, Mapping) else None
         if not isinstance(written, Mapping):
             return None
-        policy = str(written.get("deletion_policy", resources.DELETE)).lower()
+        policy = written.get("deletion_policy", resources.DELETE)
+        if isinstance(policy, Mapping) and resource.parent_type is None:
+            policy = self._parameter(policy.get("get_param"))
+        policy = str(policy).lower()
         return policy if policy in resources.POLICIES else resources.DELETE
+
+    def _parameter(self, name: Any) -> Any:
+        declared = (self._template.get("parameters") or {}).get(name)
+        default = declared.get("default") if isinstance(declared, Mapping) else None
+        return self._parameters.get(name, default)
 
     def _of_type(self, type_name: str) -> Any:
         if type_name not in self._nested:

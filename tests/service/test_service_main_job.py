@@ -94,7 +94,7 @@ def test_grafana_on_a_server_from_composition_to_receipt(installation):
     receipt = installation.json("environment", "receipt", "small")
     assert (receipt["how"], receipt["counts"]["there"], receipt["counts"]["left"]) == ("deleted", 0, 0)
     kinds = [each["type"] for each in receipt["resources"] if each["state"] == "gone"]
-    assert kinds.count("OS::Nova::Server") >= 2
+    assert kinds.count("OS::Nova::Server") == 1
     assert installation.json("environment", "reconcile")["leftovers"] == []
 
 
