@@ -8,7 +8,7 @@ receipt").
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +46,10 @@ class Trace:
         name = self._effect.name
         if name not in ("heat.push", "heat.delete"):
             outcome = self._performer.perform(self._effect)
-            self._notes.extend(_made(self._performer.context, name, self._effect.arguments, outcome))
+            try:
+                self._notes.extend(_made(self._performer.context, name, self._effect.arguments, outcome))
+            except (KeyError, TypeError, ValueError):  # an answer of another form: the program makes of it what it can
+                LOG.exception("environment %s: what %s made", self._performer.context.environment_id, name)
             return outcome
         if name == "heat.delete" or self._again:  # what goes unseen could not be told of afterwards
             self._look(None)
@@ -73,8 +76,8 @@ class Look:
 
     place: resources.Place
     holdings: ports.Holdings | None = None
+    seen: Sequence[resources.Seen] | None = None
     failure: str | None = None
-    policies: Policies | None = None
     left: str | None = None
     vanished: str | None = None
 
@@ -83,32 +86,7 @@ class Look:
         if self.failure is not None:
             resources.unseen(session, self.place, self.failure)
             return []
-        return resources.see(session, self.place, self._seen(), left=self.left, vanished=self.vanished)
-
-    def _seen(self) -> list[resources.Seen] | None:
-        if self.holdings is None:
-            return None
-        policies = self.policies or Policies({})  # which knows of none
-        stack = resources.Seen(
-            physical_id=self.holdings.id,
-            name=self.place.stack,
-            type=resources.STACK,
-            policy=resources.DELETE,
-            trouble=_told(self.holdings.reason) if self.holdings.status.endswith("FAILED") else None,
-        )
-        return [
-            stack,
-            *(
-                resources.Seen(
-                    physical_id=each.id,
-                    name=each.name,
-                    type=each.type,
-                    policy=each.policy or policies.of(each),
-                    trouble=_told(each.reason),
-                )
-                for each in self.holdings.resources
-            ),
-        ]
+        return resources.see(session, self.place, self.seen, left=self.left, vanished=self.vanished)
 
 
 def look(performer: effects.Performer, effect: dsl.Effect, *, left: str | None = None) -> Look:
@@ -133,13 +111,38 @@ def look_at(
     """What a stack has now. Raises `dsl.Interrupted` only."""
     try:
         holdings = orchestration.resources(stack)
+        seen = None if holdings is None else _seen(stack, holdings, policies or Policies({}))  # which knows of none
     except dsl.Interrupted:
         raise
     except Exception as error:  # whatever the cloud's trouble is, the effect has its outcome
         LOG.warning("environment %s: stack %s can not be listed", place.environment_id, stack.name, exc_info=True)
         at = base.now().isoformat(timespec="seconds")
         return Look(place=place, failure=f"what it has could not be listed at {at}Z: {secrets.masked_text(str(error))}")
-    return Look(place=place, holdings=holdings, policies=policies, left=left, vanished=vanished)
+    return Look(place=place, holdings=holdings, seen=seen, left=left, vanished=vanished)
+
+
+def _seen(stack: ports.Stack, holdings: ports.Holdings, policies: Policies) -> list[resources.Seen]:
+    """The stack and all that it has, as the receipt has them."""
+    itself = resources.Seen(
+        physical_id=holdings.id,
+        name=stack.name,
+        type=resources.STACK,
+        policy=resources.DELETE,
+        trouble=_told(holdings.reason) if holdings.status.endswith("FAILED") else None,
+    )
+    return [
+        itself,
+        *(
+            resources.Seen(
+                physical_id=each.id,
+                name=each.name,
+                type=each.type,
+                policy=each.policy or policies.of(each),
+                trouble=_told(each.reason),
+            )
+            for each in holdings.resources
+        ),
+    ]
 
 
 class Policies:
@@ -170,15 +173,17 @@ class Policies:
         return policy if policy in resources.POLICIES else resources.DELETE
 
     def _parameter(self, name: Any) -> Any:
-        declared = (self._template.get("parameters") or {}).get(name)
-        default = declared.get("default") if isinstance(declared, Mapping) else None
-        return self._parameters.get(name, default)
+        section = self._template.get("parameters")
+        declared = section.get(name) if isinstance(section, Mapping) and isinstance(name, str) else None
+        if not isinstance(declared, Mapping):
+            return None
+        return self._parameters.get(name, declared.get("default"))
 
     def _of_type(self, type_name: str) -> Any:
         if type_name not in self._nested:
             name = type_name if type_name in self._files else type_name.rpartition("/")[2]
             try:
-                self._nested[type_name] = yaml.safe_load(self._files.get(name, ""))
+                self._nested[type_name] = yaml.safe_load(str(self._files.get(name, "")))
             except (yaml.YAMLError, ValueError, RecursionError):
                 self._nested[type_name] = None
         return self._nested[type_name]

@@ -19,7 +19,7 @@ class Cloud(MemoryCloud):
     """With Neutron, Mistral, and agents that have credentials of their own on a broker."""
 
     def create_router(self, region, name, external_network_id):
-        return {"id": "router-id", "name": name}
+        return {"id": "router-id", "name": name} if region == "R" else {"name": name}
 
     def upload(self, region, definition):
         if "broken" in definition:
@@ -71,6 +71,10 @@ def left(database):
 def test_a_router_that_was_made_is_kept_for_the_project(left):
     found = left("network.create_router", region="R", name="murano-default-router", external_network_id="ext")
     assert found == {("OS::Neutron::Router", "router-id"): ("kept", traces.SHARED_ROUTER)}
+
+
+def test_an_answer_of_another_form_fails_nothing(left):
+    assert left("network.create_router", region="S", name="router", external_network_id="ext") == {}
 
 
 def test_workflows_are_kept_by_their_names(left):
@@ -129,7 +133,16 @@ def test_policies_are_those_of_the_template_that_a_resource_is_in(name, parent, 
     assert traces.Policies(TEMPLATE, {"pair.yaml": PAIR}, {"policy": "RETAIN"}).of(held) == policy
 
 
-@pytest.mark.parametrize("text", ["{", "- 1", "resources: 3", "resources: {inner: 5}", ""])
+@pytest.mark.parametrize(
+    "policy", [{"get_param": ["a", 1]}, {"get_param": {"x": 1}}, {"get_param": "nowhere"}, 5, [1], None, {}]
+)
+@pytest.mark.parametrize("parameters", [None, [1], {"nowhere": 3}])
+def test_a_policy_that_makes_no_sense_is_the_usual_one(policy, parameters):
+    template = {"parameters": parameters, "resources": {"one": {"type": "T", "deletion_policy": policy}}}
+    assert traces.Policies(template).of(ports.Held(id="i", name="one", type="T")) == "delete"
+
+
+@pytest.mark.parametrize("text", [5, None, ["x"], "{", "- 1", "resources: 3", "resources: {inner: 5}", ""])
 def test_a_nested_template_that_is_none_says_nothing(text):
     held = ports.Held(id="i", name="pair/inner", type="T", parent_type="pair.yaml")
     assert traces.Policies(TEMPLATE, {"pair.yaml": text}).of(held) is None
