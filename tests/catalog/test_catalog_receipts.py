@@ -84,6 +84,24 @@ def test_the_receipt_of_an_environment_that_is_gone_is_its_projects_alone(cloud:
     cloud.member("GET", f"/v1/environments/{'0' * 32}/receipt", status=404)
 
 
+def test_nobody_lists_reconciles_or_removes_what_is_another_projects(cloud: Cloud) -> None:
+    environment_id = filled(cloud)
+    theirs = cloud.member.project_id
+    cloud.member("DELETE", f"/v1/environments/{environment_id}?abandon=true")
+    [listed] = cloud.reader.json("GET", "/v1/receipts")["receipts"]
+    assert (listed["environment_id"], listed["tenant_id"], listed["how"]) == (environment_id, theirs, "abandoned")
+    assert cloud.stranger.json("GET", "/v1/receipts") == {"receipts": []}
+    cloud.stranger("POST", "/v1/reconciliations", {"tenant_id": theirs}, status=403)
+    cloud.stranger("POST", "/v1/reconciliations", {"environment_id": environment_id}, status=403)
+    cloud.stranger("DELETE", f"/v1/leftovers/s-id?tenant={theirs}", status=403)
+    cloud.member("GET", "/v1/reconciliations", status=403)
+    assert cloud.admin.json("GET", "/v1/reconciliations") == {"projects": [theirs]}
+    cloud.reader("POST", "/v1/reconciliations", {}, status=403)
+    cloud.member("POST", "/v1/reconciliations", {"environment_id": "0" * 32}, status=404)
+    cloud.member("POST", "/v1/reconciliations", {"environment_id": 5}, status=400)
+    cloud.admin("POST", "/v1/reconciliations", {"tenant_id": " "}, status=400)
+
+
 @pytest.mark.parametrize("name", ["s", "x" * 2000, "ünïcode/0/♥"])
 def test_names_of_any_length_are_kept(cloud: Cloud, name: str) -> None:
     environment_id = cloud.member.environment("e1")["id"]
