@@ -39,6 +39,9 @@ def test_the_table_has_every_class_and_no_other(libraries):
 def test_a_class_is_what_packages_know(program, declarations, name):
     cls, declaration, told = program.find_class(name).cls, declarations[name], SURFACE[name]
     assert [parent.name for parent in cls.parents] == ([] if name == ROOT else told.get("extends", [ROOT]))
+    meta = [" ".join(declaration.applies), declaration.cardinality] if declaration.usage == "Meta" else None
+    assert meta == told.get("meta")
+    assert declaration.inherited == (meta is not None), "all of ours are inherited"
     properties = told.get("properties") or {}
     assert set(declaration.properties) == set(properties)
     for key, text in properties.items():
