@@ -278,9 +278,10 @@ def _heat_push(performer: Performer, effect: dsl.Effect) -> dict[str, Any]:
     known = _heat_current(performer, effect) or {"template": {}, "parameters": {}}
     kept = {part: {**(known["template"].get(part) or {}), **(template.get(part) or {})} for part in _PARTS}
     united = {**template, **{part: content for part, content in kept.items() if content}}
-    outputs = performer.cloud.orchestration.push(
-        stack, united, files, environment, {**(known["parameters"] or {}), **parameters}
-    )
+    there = performer.cloud.orchestration
+    if isinstance(there, services.KeepsFiles):
+        files = {**there.files(stack), **files}
+    outputs = there.push(stack, united, files, environment, {**(known["parameters"] or {}), **parameters})
     return {name: value for name, value in outputs.items() if name in (template.get("outputs") or {})}
 
 

@@ -57,7 +57,9 @@ class DurableSystem(world.World):
     def perform(self, effect: dsl.Effect) -> Any:
         """The effect's outcome. Raises its `dsl.SystemFailure`, or the `dsl.Interrupted` that ends the program."""
         try:
-            recorded = self._journal.recall(effect)
+            recorded = self._journal.recall(effect) or self._journal.adopt(
+                effect, lambda found: progress.failure_of(effect, found) is None
+            )
             if recorded is None:
                 self.unfinished[effect.key] = effect
                 self._held.check()

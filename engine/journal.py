@@ -24,6 +24,7 @@ from engine import lease, secrets
 
 Alongside = Callable[[orm.Session], None]
 
+SCRIPT = "agent.run"
 MOST_KEPT = 100  # outcomes in memory; with more they are written, though nothing has followed from them
 
 
@@ -83,8 +84,12 @@ class Journal:
         self._kept: dict[str, dict[str, Any]] = {}  # rows to be written, by key
         self._writing = threading.Lock()  # held by the one transaction that is under way
         self._forsaken: set[str] = set()  # offers to be removed
+        self._lingering: set[str] = set()  # offers that are none any more, and whose rows are there
+        self._alike: dict[str, list[tuple[str, Recorded]]] = {}  # scripts on offer, by what they are
         for row in held.read(lambda session: journal.entries(session, held.deployment_id)):
-            self._entries[row.key] = _entry(row)
+            entry = self._entries[row.key] = _entry(row)
+            if entry.offered and entry.recorded is not None and row.name == SCRIPT:
+                self._alike.setdefault(_likeness(row.arguments), []).append((row.key, entry.recorded))
             if row.delivery is not None:
                 self._deliveries[row.delivery] = row.key
 
@@ -130,6 +135,29 @@ class Journal:
         if full:
             self._write()
 
+    def adopt(self, effect: dsl.Effect, is_good: Callable[[Recorded], bool]) -> Recorded | None:
+        """What came of the same script on the same server in the deployment that this one retries, where no effect of
+        this deployment stands for it. Ids and stamps of plans do not count. None: it did not run, or not well.
+        """
+        if not self._alike or effect.name != SCRIPT:
+            return None
+        row = self._row(effect, None)
+        with self._mutex:
+            found = self._alike.get(_likeness(row["arguments"]), [])
+            while found:
+                key, recorded = found.pop(0)
+                known = self._entries.get(key)
+                if (known is not None and not known.offered) or not is_good(recorded):
+                    continue
+                if known is not None:
+                    del self._entries[key]
+                self._forsaken.add(key)
+                adopted = {**row, **_columns(recorded), "finished": row["started"]}
+                self._kept[effect.key] = adopted
+                self._entries[effect.key] = _known(adopted, recorded)
+                return recorded
+        return None
+
     def concluded(self, key: str) -> bool:
         """Whether it is known what came of the effect of this key."""
         with self._mutex:
@@ -145,7 +173,8 @@ class Journal:
                 later = path == thread and int(sequence) >= int(number)
                 if entry.offered and (later or path.startswith(f"{thread}.")):
                     del self._entries[other]
-                    self._forsaken.add(other)
+                    # A script's row stays as long as nothing takes its place: it may be adopted, by a successor too.
+                    (self._lingering if entry.name == SCRIPT and other != key else self._forsaken).add(other)
 
     def intend(self, effect: dsl.Effect, alongside: Alongside | None = None) -> float:
         """Writes that the effect is about to be carried out, and with the first intent the rows `alongside`; gives the
@@ -249,6 +278,9 @@ class Journal:
 
     def _row(self, effect: dsl.Effect, recorded: Recorded | None) -> dict[str, Any]:
         moment = base.now()
+        with self._mutex:
+            if effect.key in self._lingering:
+                self._forsaken.add(effect.key)
         return {
             "deployment_id": self._lease.deployment_id,
             "key": effect.key,
@@ -279,6 +311,19 @@ def digest(effect: dsl.Effect) -> str:
 def as_stored(value: Any) -> Any:
     """The value as a replay will read it: lists for tuples, text for keys. Raises `TypeError` if it is not JSON."""
     return json.loads(json.dumps(value))
+
+
+def _likeness(arguments: Mapping[str, Any]) -> str:
+    """The same for plans that do the same on the same server: they differ in ids and stamps, files in their ids."""
+    plan = arguments.get("plan")
+    rest = {name: part for name, part in plan.items() if name not in ("ID", "Stamp", "Files")} if plan else {}
+    files = (plan or {}).get("Files")
+    files = files if isinstance(files, Mapping) else {}
+    text = json.dumps([arguments.get("instance_id"), rest], sort_keys=True)
+    for key, entry in files.items():
+        text = text.replace(json.dumps(key), json.dumps(entry.get("Name") if isinstance(entry, Mapping) else None))
+    contents = sorted(json.dumps(entry, sort_keys=True) for entry in files.values())
+    return hashlib.sha256("\n".join([text, *contents]).encode()).hexdigest()
 
 
 def _known(row: Mapping[str, Any], recorded: Recorded | None) -> _Entry:

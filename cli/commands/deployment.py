@@ -138,7 +138,10 @@ def follow(call: Call, environment_id: str, deployment_id: str, *, verbose: bool
                 call.output.say(f"  … {data['reason']}", STYLES["waiting"])
             waiting = True
         elif event == "finished":
-            return _outcome(call, data, time.monotonic() - began)
+            code = _outcome(call, data, time.monotonic() - began)
+            if code != errors.OK:
+                call.output.say(f"From the failed step: chandlery deployment retry {environment_id} --wait")
+            return code
         elif event == "output":
             waiting = False
             _say_printed(call, data)

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 
 import pytest
-from engine_harbour import fleet, harbour, of_harbour
+from engine_harbour import BUNDLED, NETWORKS, fleet, harbour, of_harbour, publish
 from engine_mortal import AFTER, BEFORE, MortalDatabase, carry
 from engine_world import MemoryCloud, effects_of, look, new_environment, submit, texts
 
@@ -14,7 +14,8 @@ import dsl
 from catalog.db import base, deployments, environments, sessions
 from catalog.db import journal as entries
 from engine import effects, retry
-from engine.clouds import ports
+from engine import journal as engine_journal
+from engine.clouds import ports, recording
 
 SHIPS = ("anna", "berta", "clara")
 
@@ -428,3 +429,84 @@ def test_agents_get_the_plan_of_a_retry_as_one_they_do_not_know(plan, sent):
         assert 10_000_000 <= found["Stamp"] < 10_005_000
         found = {**found, "Stamp": True}
     assert found == sent
+
+
+# --- the main job -----------------------------------------------------------------------------------------------------
+
+
+class Machinery(recording.Recording):
+    """The recording as a world in which chosen calls fail."""
+
+    def __init__(self, *bad):
+        super().__init__()
+        self.bad, self.number, self.scripts = set(bad), 0, []
+
+    def _strike(self, what):
+        self.number += 1
+        if self.number in self.bad:
+            raise ports.StackError(what, f"struck by lightning {self.number}")
+
+    def push(self, stack, *arguments):
+        self._strike(stack.name)
+        return super().push(stack, *arguments)
+
+    def run(self, agent_id, plan_id, plan, timeout, check=None):
+        self._strike(agent_id)
+        self.scripts.append(f"{agent_id} {plan.get('Name')}")
+        return super().run(agent_id, plan_id, plan, timeout, check)
+
+    def left(self):
+        """What is there: how many resources of each kind, and what was carried out."""
+        kinds = Counter(
+            resource["type"] for pushed in self._stacks.values() for resource in pushed.template["resources"].values()
+        )
+        return kinds, sorted(self.scripts)
+
+
+def main_job(database, name, *bad):
+    lock = publish(database, *sorted(path.parent for path in BUNDLED.glob("*/manifest.yaml")))
+    services = json.loads((BUNDLED / "examples" / "grafana-on-kubernetes.json").read_text())
+
+    def compose(model):
+        return {**model, "Objects": {**model["Objects"], "services": services, "defaultNetworks": NETWORKS}}
+
+    voyage = Voyage.__new__(Voyage)
+    voyage.database, voyage.cloud = database, Machinery(*bad)
+    voyage.environment_id = new_environment(database, name=name)
+    voyage.deployment_id = submit(database, voyage.environment_id, lock=lock, change=compose)
+    voyage.sail()
+    return voyage
+
+
+def test_grafana_on_a_cluster_that_failed_is_built_on(database):
+    """Both applications set the cluster up, whichever comes first: what one has done when the other had failed counts
+    for both. Their servers share a stack: no push takes away what another one has made.
+    """
+    calm = main_job(database, "calm")
+    assert calm.state() == "deployed"
+    kinds, scripts = calm.cloud.left()
+    for bad in (1, 9, 16):
+        voyage = main_job(database, f"storm {bad}", bad)
+        assert voyage.state() == "deploy failure"
+        succeeded = list(voyage.cloud.scripts)
+        voyage.retry()
+        voyage.sail()
+        assert voyage.state() == "deployed", f"{bad}: {texts(database, voyage.deployment_id)}"
+        left, ran = voyage.cloud.left()
+        assert left == kinds
+        assert {script.partition(" ")[2] for script in ran} == {script.partition(" ")[2] for script in scripts}
+        again = set(voyage.cloud.scripts[len(succeeded) :]) & set(succeeded)
+        assert not again, f"lightning struck call {bad}, and these ran again: {again}"
+        assert not [step for step in voyage.cloud.steps if step.kind == "delete"], f"{bad}: something was taken away"
+
+
+def test_the_same_script_on_the_same_server_is_known_whatever_its_ids():
+    def plan(number, **more):
+        files = {f"f{number}": {"Name": "deploy.sh", "Body": "echo"}, f"g{number}": {"Name": "lib.sh", "Body": ":"}}
+        scripts = {"deploy": {"EntryPoint": f"f{number}", "Files": [f"g{number}"]}}
+        fields = {"ID": f"id{number}", "Stamp": number, "Name": "Deploy", "Scripts": scripts, "Files": files, **more}
+        return {"instance_id": "server", "plan": fields}
+
+    assert engine_journal._likeness(plan(1)) == engine_journal._likeness(plan(2))
+    for other in (plan(2, Name="Remove"), {**plan(2), "instance_id": "another"}, plan(2, Files={}), {"plan": None}, {}):
+        assert engine_journal._likeness(other) != engine_journal._likeness(plan(1))
