@@ -280,7 +280,7 @@ def _heat_push(performer: Performer, effect: dsl.Effect) -> dict[str, Any]:
     united = {**template, **{part: content for part, content in kept.items() if content}}
     there = performer.cloud.orchestration
     if isinstance(there, services.KeepsFiles):
-        files = {**there.files(stack), **files}
+        files = {**(there.files(stack) or {}), **files}
     outputs = there.push(stack, united, files, environment, {**(known["parameters"] or {}), **parameters})
     return {name: value for name, value in outputs.items() if name in (template.get("outputs") or {})}
 
