@@ -18,6 +18,15 @@ NOTHING = {"leftovers": [], "drift": [], "foreign": [], "skipped": [], "problems
 
 @pytest.fixture
 def quay(database):
+    return reconciled(database)
+
+
+@pytest.fixture
+def any_quay(any_database):
+    return reconciled(any_database)
+
+
+def reconciled(database):
     made = Quay(database)
     made.reconciler = reconciling.Reconciler(
         database, lambda context: made.cloud.cloud(), tags.Tags(database, ("murano",))
@@ -74,7 +83,8 @@ def test_where_all_is_as_it_should_be_nothing_is_found(quay):
     assert quay.states() == before
 
 
-def test_what_an_abandoned_environment_left_is_found_and_removed_when_that_is_wanted(quay):
+def test_what_an_abandoned_environment_left_is_found_and_removed_when_that_is_wanted(any_quay):
+    quay = any_quay
     quay.run(*fleet("anna"))
     abandon(quay)
     [leftover] = reconcile(quay)["leftovers"]
