@@ -10,11 +10,14 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from oslo_config import cfg
 from oslo_service import backend
 from oslo_service.backend.exceptions import BackendAlreadySelected
+
+from catalog.db import masking
 
 # futurist loads eventlet wherever it finds it, 19 MiB for nothing: it is not to be found while oslo.messaging loads.
 _eventlet: Any = sys.modules.setdefault("eventlet", None)  # type: ignore[arg-type]
@@ -46,7 +49,8 @@ OPTIONS = (
 def transport(conf: cfg.ConfigOpts) -> Any:
     """A connection, made when first used, to the broker of `[messaging] transport_url`."""
     _register_strays(conf)
-    found = oslo_messaging.get_rpc_transport(conf, url=conf.messaging.transport_url)
+    with _told_without_secrets("[messaging] transport_url"):
+        found = oslo_messaging.get_rpc_transport(conf, url=conf.messaging.transport_url)
     with contextlib.suppress(cfg.NoSuchOptError, cfg.NoSuchGroupError):  # another driver
         # Before the first connection: replicated queues, unless the configuration says otherwise.
         conf.set_default("rabbit_quorum_queue", True, group="oslo_messaging_rabbit")
@@ -62,7 +66,8 @@ def notification_transport(conf: cfg.ConfigOpts, url: str | None, exchange: str 
     if "control_exchange" not in conf:  # the library makes it known with the first transport only
         oslo_messaging.get_notification_transport(conf, url="fake://").cleanup()
     conf.set_override("control_exchange", exchange or conf.audit.exchange)
-    return oslo_messaging.get_notification_transport(conf, url=url or conf.messaging.transport_url)
+    with _told_without_secrets("transport_url" if url else "[messaging] transport_url"):
+        return oslo_messaging.get_notification_transport(conf, url=url or conf.messaging.transport_url)
 
 
 def target(conf: cfg.ConfigOpts, server: str | None = None) -> Any:
@@ -70,6 +75,17 @@ def target(conf: cfg.ConfigOpts, server: str | None = None) -> Any:
     # On RabbitMQ a topic is a queue, and queues are the virtual host's: the exchange's name alone keeps nobody apart.
     exchange = conf.messaging.exchange
     return oslo_messaging.Target(exchange=exchange, topic=f"{exchange}-engine", server=server)
+
+
+@contextlib.contextmanager
+def _told_without_secrets(option: str) -> Iterator[None]:
+    """The library's own errors quote the whole URL, its password included."""
+    try:
+        yield
+    except (ValueError, oslo_messaging.InvalidTransportURL, oslo_messaging.DriverLoadFailure) as failure:
+        url = str(getattr(failure, "url", ""))
+        told = str(failure).replace(url, masking.masked_text(url)) if url else str(failure)
+        raise ValueError(f"{option}: expected a URL such as rabbit://user:password@host:5672/vhost: {told}") from None
 
 
 def _register_strays(conf: cfg.ConfigOpts) -> None:

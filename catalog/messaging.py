@@ -8,6 +8,7 @@ become answers here.
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from oslo_config import cfg
 from catalog import broker
 from catalog.api import errors
 from catalog.broker import oslo_messaging
+from catalog.db import masking
 
 LOG = logging.getLogger(__name__)
 
@@ -103,12 +105,12 @@ class Engine:
         except oslo_messaging.MessageDeliveryFailure:
             raise errors.Unavailable("The message broker does not take messages now. Repeat the request in a while.")
         except Exception as failure:  # the engine's own error, by name: over a broker it arrives as RemoteError
-            raise _translated(failure)
+            raise _translated(failure, masking.spellings(masking.found_in(arguments)))
 
 
-def _translated(failure: Exception) -> errors.ApiError:
+def _translated(failure: Exception, known: frozenset[str]) -> errors.ApiError:
     name = getattr(failure, "exc_type", None) or type(failure).__name__
-    text = getattr(failure, "value", None) or str(failure)
+    text = masking.masked_text(str(getattr(failure, "value", None) or failure), known)
     names = {name, *(base.__name__ for base in type(failure).__mro__)}
     thrown = getattr(failure, "names", None)
     if isinstance(thrown, list | tuple):
@@ -119,5 +121,5 @@ def _translated(failure: Exception) -> errors.ApiError:
         return errors.Timeout(f"The engine gave up: {text}")
     if names & set(BAD_REQUEST):
         return errors.BadRequest(f"{text}")
-    LOG.error("the engine failed", exc_info=failure)
+    LOG.error("the engine failed: %s", masking.masked_text("".join(traceback.format_exception(failure)), known))
     return errors.Unavailable(f"The engine failed: {name}: {text}")

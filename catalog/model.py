@@ -11,13 +11,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from catalog.db import masking
 from catalog.db.base import new_id
 
 ENVIRONMENT_TYPE = "io.murano.Environment"
 NETWORK_TYPES = {"neutron": "io.murano.resources.NeutronNetwork", "nova": "io.murano.resources.NovaNetwork"}
-SANITIZED = "*** SANITIZED ***"
-SECRET_KEYS = ("token", "pass", "trustid")
-HARMLESS_WORDS = ("bypass", "compass", "passage", "passenger", "passive", "passport", "passthrough")
 OWN_COLUMNS = ("id", "version", "tenant_id", "project_id", "created", "updated", "generation", "status", "acquired_by")
 LONGEST = 255  # characters of an id or a type
 TYPE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(/[^@\s]+)?(@[\w.]+)?")
@@ -250,20 +248,5 @@ def find_action(objects: Any, action_id: str) -> tuple[str, dict[str, Any]] | No
 
 
 def sanitized(value: Any) -> Any:
-    """A copy in which strings under keys that name tokens, passwords and trusts are masked (spec/api-v1 §1.8)."""
-    if isinstance(value, dict):
-        return {
-            key: SANITIZED if isinstance(inner, str) and _is_secret(key) else sanitized(inner)
-            for key, inner in value.items()
-        }
-    if isinstance(value, list):
-        return [sanitized(inner) for inner in value]
-    return value
-
-
-def _is_secret(key: str) -> bool:
-    """Whether a key names a secret; the original masked `bypassCache`, too (spec/api-v1 §5 B36)."""
-    text = key.lower()
-    for word in HARMLESS_WORDS:
-        text = text.replace(word, "")
-    return any(word in text for word in SECRET_KEYS)
+    """A copy in which texts under keys that name tokens, passwords and trusts are masked (spec/api-v1 §1.8)."""
+    return masking.masked(value)

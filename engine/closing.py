@@ -5,6 +5,7 @@ A deployment always ends here, with its result or with the reason of its failure
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from catalog.db import agents, base, deployments, environments, journal, resources, sessions, statuses
+from catalog.db import agents, base, deployments, environments, journal, masking, resources, sessions, statuses
 from engine import effects, models, notices, traces
 
 
@@ -24,6 +25,11 @@ class Complaint:
     details: str | None = None
     entity_id: str | None = None
     about: statuses.About = statuses.NOTHING
+
+    def veiled(self, veil: masking.Veil) -> Complaint:
+        """Without secrets."""
+        details = None if self.details is None else veil.text(self.details)
+        return dataclasses.replace(self, message=veil.text(self.message), details=details)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +53,16 @@ class Ending:
     @property
     def failed(self) -> bool:
         return bool(self.complaints)
+
+    def veiled(self, veil: masking.Veil) -> Ending:
+        """Without secrets, but for the value, which is what was asked for."""
+        return dataclasses.replace(
+            self,
+            complaints=tuple(each.veiled(veil) for each in self.complaints),
+            warnings=tuple(each.veiled(veil) for each in self.warnings),
+            looks=tuple(each.veiled(veil) for each in self.looks),
+            refused=None if self.refused is None else veil.text(self.refused),
+        )
 
     def result(self) -> dict[str, Any]:
         """`{"result", "isException"}` as API v1 shows it."""

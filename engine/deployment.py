@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import dsl
-from catalog.db import base, deployments, environments, resources, statuses
+from catalog.db import base, deployments, environments, masking, resources, statuses
 from engine import (
     check,
     class_configs,
@@ -84,7 +84,10 @@ class Deployments:
         if row is None:
             LOG.info("deployment %s: its environment was abandoned", held.deployment_id)
             return
-        ending, journal = self._ending(held, row)
+        veil = context_of(row, self._settings).veil
+        ending, journal = self._ending(held, row, veil)
+        veil.learn(masking.of_model(ending.model))
+        ending = ending.veiled(veil)
         if ending.failed:
             LOG.warning("deployment %s: failed: %s", row.id, ending.complaints[0].message)
 
@@ -122,7 +125,9 @@ class Deployments:
         with self._database.transaction() as session:
             resources.settle(session, row.environment_id, traces.ON_BROKER, left=left)
 
-    def _ending(self, held: Lease, row: deployments.Deployment) -> tuple[closing.Ending, Journal | None]:
+    def _ending(
+        self, held: Lease, row: deployments.Deployment, veil: masking.Veil
+    ) -> tuple[closing.Ending, Journal | None]:
         if held.fence > self._settings.most_claims:
             return _failed(
                 f"The deployment was taken up {held.fence - 1} times and its worker died or stopped each time; it is "
@@ -136,17 +141,17 @@ class Deployments:
                 return dataclasses.replace(_failed(gone), refused=gone), None
             row = held.read(lambda session: session.get_one(deployments.Deployment, held.deployment_id))
         self._limit(held, row)
-        journal = Journal(held)
+        journal = Journal(held, veil)
         try:
             refusal = self._refusal(held, row, journal)
             if refusal is not None:
                 return refusal, journal
-            program = _Program(held, row, journal, self)
+            program = _Program(held, row, journal, self, veil)
             return program.run(), journal
         except dsl.Interrupted:
             raise
         except Exception as error:  # a fault of ours; the user is told what it was, the log has the rest
-            LOG.exception("deployment %s: internal error", row.id)
+            LOG.error("deployment %s: internal error\n%s", row.id, veil.text(traceback.format_exc()))
             return _failed(f"Internal error: {type(error).__name__}: {error}", traceback.format_exc()), journal
 
     def _refusal(self, held: Lease, row: deployments.Deployment, journal: Journal) -> closing.Ending | None:
@@ -176,10 +181,15 @@ class Deployments:
             held.limit(limit - (base.now() - row.started).total_seconds(), reason)
 
     def system(
-        self, held: Lease, row: deployments.Deployment, journal: Journal, components: progress.Components
+        self,
+        held: Lease,
+        row: deployments.Deployment,
+        journal: Journal,
+        components: progress.Components,
+        veil: masking.Veil,
     ) -> execution.DurableSystem:
         """The world in which the deployment's program runs."""
-        context = self._context(held, row)
+        context = dataclasses.replace(self._context(held, row), veil=veil)
         if row.retry_of is not None:
             context = dataclasses.replace(context, retry=retry.heeded(row, journal))
         return execution.DurableSystem(
@@ -189,7 +199,9 @@ class Deployments:
             natives=self._natives,
             drain_seconds=self._settings.drain,
             most_effects=self._settings.most_effects,
-            told=progress.Progress(deployment_id=row.id, environment_id=row.environment_id, components=components),
+            told=progress.Progress(
+                deployment_id=row.id, environment_id=row.environment_id, components=components, veil=veil
+            ),
         )
 
     def _context(self, held: Lease, row: deployments.Deployment) -> effects.Context:
@@ -213,7 +225,10 @@ class Deployments:
 class _Program:
     """One run of a deployment's program."""
 
-    def __init__(self, held: Lease, row: deployments.Deployment, journal: Journal, engine: Deployments) -> None:
+    def __init__(
+        self, held: Lease, row: deployments.Deployment, journal: Journal, engine: Deployments, veil: masking.Veil
+    ) -> None:
+        self._veil = veil
         self._held = held
         self._row = row
         self._journal = journal
@@ -238,7 +253,9 @@ class _Program:
         except dsl.Interrupted as interruption:
             return self._interrupted(None, interruption)
         try:
-            system = self._system = self._engine.system(self._held, self._row, self._journal, self._components)
+            system = self._system = self._engine.system(
+                self._held, self._row, self._journal, self._components, self._veil
+            )
         except ports.CloudError as error:  # no way into the cloud
             return _failed(str(error))
         runtime = self._engine.runtime(library, system)
@@ -280,7 +297,8 @@ class _Program:
         reason = self._held.interruption or interruption.__cause__ or interruption
         if isinstance(reason, LeaseLost | Draining):
             raise reason
-        LOG.warning("deployment %s: stopped: %s", self._row.id, reason, exc_info=interruption)
+        trace = "".join(traceback.format_exception(interruption))
+        LOG.warning("deployment %s: stopped: %s", self._row.id, self._veil.text(f"{reason}\n{trace}"))
         message = str(reason)
         if not isinstance(reason, dsl.Interrupted | dsl.DslError):
             message = f"Internal error: {type(reason).__name__}: {reason}"
@@ -314,6 +332,8 @@ class _Program:
             complaints.append(self._complaint(error, system))
             places |= self._places(error, system)
             return closing.Ending(complaints=complaints, model=self._as_it_stands(program), places=frozenset(places))
+        for each in program.swallowed:  # what the language only says that it was
+            LOG.warning("deployment %s: %s", self._row.id, self._veil.text(complaint_of(each.error).details or ""))
         complaints.extend(_stacks_left(self._row, system, self._components))
         if self._row.kind == "delete" and not models.is_empty(model):
             complaints.append(closing.Complaint(message="The deletion left objects in the environment's model."))
@@ -361,7 +381,8 @@ class _Program:
         try:
             model = program.dump()
         except (dsl.DslError, dsl.Interrupted):
-            LOG.warning("deployment %s: the model could not be kept", self._row.id, exc_info=True)
+            trace = self._veil.text(traceback.format_exc())
+            LOG.warning("deployment %s: the model could not be kept\n%s", self._row.id, trace)
             return None
         submitted = self._row.model
         copied = model["ObjectsCopy"]
@@ -393,6 +414,7 @@ def context_of(
         settings=settings.options,
         stack_tags=settings.stack_tags,
         trust_id=models.trust_of(row.model),
+        veil=masking.Veil(masking.of_model(row.model) | masking.found_in(row.action)),
         check=check,
     )
 

@@ -14,6 +14,7 @@ import pathlib
 import secrets
 import string
 import time
+import traceback
 import uuid
 import zlib
 from collections.abc import Callable, Mapping
@@ -23,7 +24,7 @@ from typing import Any
 from sqlalchemy import orm
 
 import dsl
-from catalog.db import instance_stats, statuses
+from catalog.db import instance_stats, masking, statuses
 from engine import outages
 from engine.agents import boot
 from engine.clouds import ports, services
@@ -65,6 +66,7 @@ class Context:
     settings: Mapping[tuple[str | None, str], Any] = field(default_factory=dict)
     stack_tags: tuple[str, ...] = ()
     trust_id: str | None = None  # Keystone trust of the environment's first deployer (spec/engine-flow §9)
+    veil: masking.Veil = field(default_factory=masking.Veil)  # hides the program's secrets from those who read
     check: Callable[[], None] | None = None  # for ports that wait for long; raises `dsl.Interrupted` to leave the call
     retry: Retry | None = None
 
@@ -114,7 +116,13 @@ class Performer:
         except Exception as error:  # an unforeseen answer of a cloud: the package may handle it, the log explains it
             if outages.is_outage(error):  # of our own database, which agents are reached through
                 raise
-            LOG.exception("environment %s: effect %s %s failed", self.context.environment_id, effect.key, effect.name)
+            LOG.error(
+                "environment %s: effect %s %s failed\n%s",
+                self.context.environment_id,
+                effect.key,
+                effect.name,
+                self.context.veil.text(traceback.format_exc()),
+            )
             raise dsl.SystemFailure((type(error).__name__,), str(error) or repr(error)) from error
 
     def rows(self, effect: dsl.Effect) -> Callable[[orm.Session], None]:
@@ -207,7 +215,7 @@ def _log(performer: Performer, effect: dsl.Effect) -> None:
         level if isinstance(level, int) else logging.INFO,
         "environment %s: %s",
         performer.context.environment_id,
-        _given(effect).get("message"),
+        performer.context.veil.text(str(_given(effect).get("message"))),
     )
 
 
@@ -229,10 +237,10 @@ def _report(performer: Performer, effect: dsl.Effect, session: orm.Session) -> N
         session,
         context.deployment_id,
         context.environment_id,
-        text=str(_given(effect).get("text")),
+        text=context.veil.text(str(_given(effect).get("text"))),
         level=str(_given(effect).get("level") or "info"),
         entity_id=None if entity_id is None else str(entity_id)[:255],
-        details=None if _given(effect).get("details") is None else str(_given(effect)["details"]),
+        details=None if _given(effect).get("details") is None else context.veil.text(str(_given(effect)["details"])),
         status_id=uuid.uuid5(_REPORTS, f"{context.deployment_id}/{effect.key}").hex,
         about=performer.about(effect),
     )

@@ -10,12 +10,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy import orm
 
 import dsl
+from catalog.db import masking
 from engine import effects, outages, progress, traces, world
 from engine.journal import Alongside, Failure, Journal, Recorded, as_stored
 from engine.lease import Draining, Lease
@@ -56,6 +58,7 @@ class DurableSystem(world.World):
 
     def perform(self, effect: dsl.Effect) -> Any:
         """The effect's outcome. Raises its `dsl.SystemFailure`, or the `dsl.Interrupted` that ends the program."""
+        self.context.veil.learn(masking.found_in(effect.arguments))
         try:
             recorded = self._journal.recall(effect) or self._journal.adopt(
                 effect, lambda found: progress.failure_of(effect, found) is None
@@ -82,7 +85,9 @@ class DurableSystem(world.World):
         self._held.check()
 
     def _note(self, effect: dsl.Effect, recorded: Recorded) -> None:
-        """Keeps in mind what the end of the deployment will be asked about."""
+        """Keeps in mind what the end of the deployment will be asked about, and what nobody shall read."""
+        secret = masking.texts_in if effect.name == "secret" else masking.found_in
+        self.context.veil.learn(secret(recorded.outcome))
         if progress.failure_of(effect, recorded) is not None:
             self.troubles[effect.key] = effect
         if effect.name == "report" and effect.arguments.get("level") == "error":
@@ -152,7 +157,8 @@ class DurableSystem(world.World):
         except dsl.SystemFailure as failure:
             return Recorded(failure=Failure.of(failure))
         except (TypeError, ValueError) as error:  # an outcome that is no JSON can not be kept, so it is none
-            LOG.exception("deployment %s: effect %s %s failed", self._held.deployment_id, effect.key, effect.name)
+            told = self.context.veil.text(traceback.format_exc())
+            LOG.error("deployment %s: effect %s %s failed\n%s", self._held.deployment_id, effect.key, effect.name, told)
             return Recorded(failure=Failure(names=(type(error).__name__,), message=str(error)))
 
     def _sleep(self, seconds: float) -> None:

@@ -19,8 +19,8 @@ from typing import Any
 from sqlalchemy import orm
 
 import dsl
-from catalog.db import base, journal
-from engine import lease, secrets
+from catalog.db import base, journal, masking
+from engine import lease
 
 Alongside = Callable[[orm.Session], None]
 
@@ -73,10 +73,14 @@ class _Entry:
 
 
 class Journal:
-    """The journal of the deployment that `held` is the lease of. Threads of one program share it."""
+    """The journal of the deployment that `held` is the lease of. Threads of one program share it.
 
-    def __init__(self, held: lease.Lease) -> None:
+    `veil` hides secrets in arguments, which are there for people; outcomes are what the program got.
+    """
+
+    def __init__(self, held: lease.Lease, veil: masking.Veil | None = None) -> None:
         self._lease = held
+        self._veil = veil or masking.Veil()
         self._mutex = threading.Lock()  # of all below
         self._entries: dict[str, _Entry] = {}
         self._deliveries: dict[int, str] = {}
@@ -286,7 +290,7 @@ class Journal:
             "key": effect.key,
             "name": effect.name,
             "digest": digest(effect),
-            "arguments": secrets.masked(dict(effect.arguments)),
+            "arguments": self._veil.value(dict(effect.arguments)),
             "started": moment,
             "finished": None if recorded is None else moment,
             "delivery": None,

@@ -90,8 +90,8 @@ def plan(asked: Question) -> dict[str, Any]:
         if program is not None:
             program.discard()
     # A package may hand a password on under any name; what the model calls a secret is hidden wherever it turns up.
-    known = secrets.found_in([loaded, asked.action]) | recorded.secrets
-    teller = steps.Teller(asked.key, frozenset(known))
+    known = secrets.of_model(loaded) | secrets.found_in(asked.action) | recorded.secrets
+    teller = steps.Teller(asked.key, secrets.spellings(known))
     told = [teller.told(step) for step in system.in_order(recorded.steps)]
     return {"steps": told, "hash": teller.digest_of(told), "moment": moment}
 
@@ -140,6 +140,7 @@ class PlanSystem(world.World):
         self._order: dict[str, int] = {}
 
     def perform(self, effect: dsl.Effect) -> Any:
+        self.context.veil.learn(secrets.found_in(effect.arguments))
         try:
             self._deadline.check()
             with self._recorded.during(effect.key):

@@ -7,14 +7,13 @@ the transactions that write its intent and its outcome, so it is there once, who
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import orm
 
 import dsl
-from catalog.db import statuses
-from engine import secrets
+from catalog.db import masking, statuses
 from engine.journal import Recorded
 
 LONGEST_NAME = 80  # characters of a name in a text
@@ -87,6 +86,7 @@ class Progress:
     deployment_id: str
     environment_id: str
     components: Components
+    veil: masking.Veil = field(default_factory=masking.Veil)
 
     def begun(self, effect: dsl.Effect) -> Callable[[orm.Session], None] | None:
         """What to write with the effect's intent; None for one that nobody waits for."""
@@ -104,7 +104,7 @@ class Progress:
         took = f"{duration:.1f} s"
         if reason is None:
             return lambda session: self._add(session, effect, f"{wording.ended} after {took}", duration)
-        reason = secrets.masked_text(reason)
+        reason = self.veil.text(reason)  # before it is cut: the beginning of a secret is not recognised
         text = f"{wording.failed} after {took}: {reason[:LONGEST_REASON]}"
         return lambda session: self._add(session, effect, text, duration, details=reason)
 
@@ -121,7 +121,7 @@ class Progress:
             session,
             self.deployment_id,
             self.environment_id,
-            text=text,
+            text=self.veil.text(text),
             entity_id=None if about.component is None else about.component["id"][:255],
             details=details,
             about=about,

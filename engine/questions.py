@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import dsl
+from catalog.db import masking
 from engine import effects, world
 from engine.clouds import services
 
@@ -23,6 +24,7 @@ class QuestionSystem(world.World):
         self._performer = effects.Performer(context, cloud)
 
     def perform(self, effect: dsl.Effect) -> Any:
+        self.context.veil.learn(masking.found_in(effect.arguments))
         if self._performer.kind(effect) in (effects.Kind.LOCAL, effects.Kind.READ):
             return self._performer.perform(effect)
         raise dsl.SystemFailure(

@@ -7,6 +7,7 @@ worker answers any question. Errors travel under the names MuranoPL knows them b
 from __future__ import annotations
 
 import logging
+import traceback
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from oslo_config import cfg
 import dsl
 from catalog import broker
 from catalog.broker import oslo_messaging
+from catalog.db import masking
 from engine import (
     availability,
     check,
@@ -84,9 +86,11 @@ class Endpoint:
             wrong = check.problems(library, model, self._natives, self._providers, project_id)
             asked = self._context(project_id, str(model.get("user_id") or ""), models.environment_id_of(model), model)
             lacking = availability.answer(library, model, self._clouds(asked), project_id)
-            return {"problems": [*wrong, *lacking.problems][: check.MOST], "notes": lacking.notes}
+            found = [_veiled(each, veil) for each in [*wrong, *lacking.problems][: check.MOST]]
+            return {"problems": found, "notes": veil.value(lacking.notes)}
 
-        return _faults_named(answer)
+        veil = masking.Veil(masking.of_model(model))
+        return _faults_named(answer, veil)
 
     @oslo_messaging.expected_exceptions(Fault)
     def plan(
@@ -108,7 +112,7 @@ class Endpoint:
 
         def answer() -> dict[str, Any]:
             deadline = plan.Deadline(seconds)
-            asked = self._context(project_id, user_id, environment_id, model, deadline.check)
+            asked = self._context(project_id, user_id, environment_id, model, deadline.check, veil)
             return plan.plan(
                 plan.Question(
                     library=self._store.library(lock),
@@ -124,7 +128,8 @@ class Endpoint:
                 )
             )
 
-        return _faults_named(answer)
+        veil = masking.Veil(masking.of_model(model) | masking.found_in(action))
+        return _faults_named(answer, veil)
 
     @oslo_messaging.expected_exceptions(Fault)
     def static_action(
@@ -143,7 +148,7 @@ class Endpoint:
         """The result of a public static method (spec/engine-flow §4)."""
 
         def answer() -> Any:
-            asked = self._context(project_id, user_id, "", {"SystemData": {"TrustId": trust_id}})
+            asked = self._context(project_id, user_id, "", {"SystemData": {"TrustId": trust_id}}, veil=veil)
             system = questions.QuestionSystem(asked, self._clouds(asked), self._natives)
             runtime = dsl.Runtime(self._store.library(lock), system=system, limits=questions.LIMITS)
             program = runtime.load({})
@@ -154,7 +159,8 @@ class Endpoint:
             finally:
                 program.discard()
 
-        return _faults_named(answer)
+        veil = masking.Veil(masking.found_in(parameters))
+        return _faults_named(answer, veil)
 
     @oslo_messaging.expected_exceptions(Fault)
     def schema(
@@ -203,6 +209,7 @@ class Endpoint:
         environment_id: str,
         model: Mapping[str, Any],
         check: Callable[[], None] | None = None,
+        veil: masking.Veil | None = None,
     ) -> effects.Context:
         return effects.Context(
             deployment_id=f"question-{uuid.uuid4().hex}",
@@ -214,6 +221,7 @@ class Endpoint:
             settings=self._settings.options,
             stack_tags=self._settings.stack_tags,
             trust_id=models.trust_of(model),
+            veil=masking.Veil(masking.of_model(model)) if veil is None else veil,
             check=check,
         )
 
@@ -224,17 +232,32 @@ def server(conf: cfg.ConfigOpts, endpoint: Endpoint) -> Any:
     return oslo_messaging.get_rpc_server(broker.transport(conf), target, [endpoint])
 
 
-def _faults_named(answer: Callable[[], Any]) -> Any:
+def _faults_named(answer: Callable[[], Any], veil: masking.Veil | None = None) -> Any:
+    """The answer; its errors under their names, without what `veil` hides, nor the errors that are behind them."""
+    told = (veil or masking.Veil()).text
     try:
         return answer()
+    except Fault:
+        raise
     except dsl.Thrown as error:
         name = error.names[0].rpartition(".")[2] if error.names else "DslError"
-        raise fault(name, str(error.message)) from error
+        raise fault(name, told(str(error.message))) from None
     except dsl.PackageError as error:
-        raise fault("PackageError", str(error)) from error
+        raise fault("PackageError", told(str(error))) from None
     except dsl.DslError as error:
-        raise fault("DslError", str(error)) from error
+        raise fault("DslError", told(str(error))) from None
     except plan.Unfinished as error:
-        raise fault("PlanUnfinished", str(error)) from error
+        raise fault("PlanUnfinished", told(str(error))) from None
     except packages.PackageMissing as error:
-        raise fault("NoPackageFound", str(error)) from error
+        raise fault("NoPackageFound", told(str(error))) from None
+    except Exception as error:  # a fault of ours, or of a cloud: oslo.messaging would log all that it says
+        LOG.error("a question failed\n%s", told(traceback.format_exc()))
+        raise fault(type(error).__name__, told(str(error))) from None
+
+
+def _veiled(problem: dict[str, Any], veil: masking.Veil) -> dict[str, Any]:
+    """A problem without secrets: what a field for one has instead may be one, whatever its type."""
+    found = problem.get("found")
+    if isinstance(found, str) and masking.hides(str(problem.get("path") or "").rpartition(".")[2], found):
+        veil.learn({found, found.strip("'\"")})
+    return dict(veil.value(problem))

@@ -7,7 +7,9 @@ receipt").
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +18,8 @@ import yaml
 from sqlalchemy import orm
 
 import dsl
-from catalog.db import base, resources
-from engine import effects, secrets
+from catalog.db import base, masking, resources
+from engine import effects
 from engine.clouds import ports
 
 LOG = logging.getLogger(__name__)
@@ -49,14 +51,16 @@ class Trace:
             try:
                 self._notes.extend(_made(self._performer.context, name, self._effect.arguments, outcome))
             except (KeyError, TypeError, ValueError):  # an answer of another form: the program makes of it what it can
-                LOG.exception("environment %s: what %s made", self._performer.context.environment_id, name)
+                context = self._performer.context
+                trace = context.veil.text(traceback.format_exc())
+                LOG.error("environment %s: what %s made is not known\n%s", context.environment_id, name, trace)
             return outcome
         if name == "heat.delete" or self._again:  # what goes unseen could not be told of afterwards
             self._look(None)
         try:
             outcome = self._performer.perform(self._effect)
         except dsl.SystemFailure as failure:
-            self._look(secrets.masked_text(str(failure.message)) if name == "heat.delete" else None)
+            self._look(masking.masked_text(str(failure.message)) if name == "heat.delete" else None)
             raise
         self._look(None)
         return outcome
@@ -67,7 +71,7 @@ class Trace:
             note(session)
 
     def _look(self, left: str | None) -> None:
-        self._notes.append(look(self._performer, self._effect, left=left).write)
+        self._notes.append(look(self._performer, self._effect, left=left).veiled(self._performer.context.veil).write)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +91,15 @@ class Look:
             resources.unseen(session, self.place, self.failure)
             return []
         return resources.see(session, self.place, self.seen, left=self.left, vanished=self.vanished)
+
+    def veiled(self, veil: masking.Veil) -> Look:
+        """Without secrets in what the cloud says of failures."""
+
+        def told(text: str | None) -> str | None:
+            return None if text is None else veil.text(text)
+
+        seen = self.seen and [dataclasses.replace(each, trouble=told(each.trouble)) for each in self.seen]
+        return dataclasses.replace(self, seen=seen, failure=told(self.failure), left=told(self.left))
 
 
 def look(performer: effects.Performer, effect: dsl.Effect, *, left: str | None = None) -> Look:
@@ -115,9 +128,10 @@ def look_at(
     except dsl.Interrupted:
         raise
     except Exception as error:  # whatever the cloud's trouble is, the effect has its outcome
-        LOG.warning("environment %s: stack %s can not be listed", place.environment_id, stack.name, exc_info=True)
+        what = masking.masked_text(str(error))
+        LOG.warning("environment %s: stack %s can not be listed: %s", place.environment_id, stack.name, what)
         at = base.now().isoformat(timespec="seconds")
-        return Look(place=place, failure=f"what it has could not be listed at {at}Z: {secrets.masked_text(str(error))}")
+        return Look(place=place, failure=f"what it has could not be listed at {at}Z: {what}")
     return Look(place=place, holdings=holdings, seen=seen, left=left, vanished=vanished)
 
 
@@ -249,7 +263,7 @@ def _made(context: effects.Context, name: str, arguments: Mapping[str, Any], out
 
 def _told(reason: str | None) -> str | None:
     """A cloud's reason without the secrets that it may have been given."""
-    return None if reason is None else secrets.masked_text(reason)
+    return None if reason is None else masking.masked_text(reason)
 
 
 def _workflows(definition: str) -> list[str]:

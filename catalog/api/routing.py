@@ -11,6 +11,7 @@ import dataclasses
 import json
 import logging
 import re
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -23,7 +24,7 @@ from sqlalchemy.orm import exc as orm_exc
 from catalog.api import bodies, conditional, errors
 from catalog.api.bodies import Body
 from catalog.api.request import Caller, Request, Services
-from catalog.db import contents, sealing
+from catalog.db import contents, masking, sealing
 
 LOG = logging.getLogger(__name__)
 
@@ -182,7 +183,8 @@ def answer_for(failure: Exception, environ: Mapping[str, Any]) -> webob.Response
         LOG.error("%s: %s", request_id, failure)
         known = errors.Unavailable("The store of packages does not give or take this content. Repeat it in a while.")
     else:
-        LOG.error("%s: unexpected failure", request_id, exc_info=failure)
+        trace = masking.masked_text("".join(traceback.format_exception(failure)))
+        LOG.error("%s: unexpected failure\n%s", request_id, trace)
         known = errors.ApiError(f"The service failed. Its log has the reason under the request id {request_id}.")
     return errors.response(known, environ.get("HTTP_ACCEPT"), request_id)
 

@@ -1,60 +1,206 @@
-"""Secrets in texts that people see: which texts are secret, and how they are hidden wherever they turn up.
+"""Secrets in what people see: which texts are secret, and how they are hidden wherever they turn up.
 
-Below `engine.secrets` (the journal, plans, logs) and the output of plans, whose text comes in pieces: `safe_length`
-says how much of it can be shown before the next piece is there.
+What stands under a key that names a secret is one (`hides`, `found_in`); `masked` hides it there, `masked_text` in any
+text, `hidden` both. A `Veil` learns the secrets of one deployment while it runs. The output of plans comes in pieces:
+`safe_length` says how much of it can be shown before the next one is there. What can not be known: docs/secrets.md.
 """
 
 from __future__ import annotations
 
+import base64
+import functools
 import json
 import re
+import threading
+import urllib.parse
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 MASK = "*** SANITIZED ***"  # spec/api-v1 §1.8 shows this text in place of a secret
 SHORTEST = 4  # a shorter secret is too likely to be part of an ordinary word
+SHORTEST_PART = 6  # of a secret that is hidden inside of words; a shorter one is hidden as a word of its own
 SHORTEST_LINE = 8  # of a line of a secret that has several: keys are printed line by line
 LONGEST_WAIT = 4096  # characters of a line without an end that wait for it
 LONGEST_BEGINNING = 16384  # characters of a secret that wait for its end
-MOST_SECRETS = 500  # spellings that are looked for, the longest ones: each costs a search of all that is shown
+MOST_SECRETS = 500  # spellings that are looked for, secrets as they are first: each costs a search of all that is shown
 
-_NAMES = re.compile(r"token|pass|secret|trustid|signing_?key|private_?key", re.IGNORECASE)
-_ASSIGNED = re.compile(
-    r"""((?:token|pass|passwd|password|secret)[\w-]*["']?\s*[=:]\s*)("[^"]*"|'[^']*'|[^\s"',;&|]+)""", re.IGNORECASE
+_NAMES = re.compile(r"token|pass|secret|trust_?id|signing_?key|private_?key|api_?key|access_?key", re.IGNORECASE)
+_HARMLESS = re.compile(r"bypass|compass|passage|passenger|passive|passport|passthrough", re.IGNORECASE)
+# What is recognised by what stands before it. Lengths have limits, so that no text takes longer than its length.
+# Each is looked for only where one of its words stands, in small letters: most texts have none.
+_PATTERNS = (
+    (  # password=..., "token": "...", --secret-key ...
+        ("token", "pass", "secret", "api", "private"),
+        re.compile(
+            r"""((?:token|pass|passwd|password|secret|api_?key|private_?key)[\w-]{0,40}["']?\s{0,8}[=:]\s{0,8})"""
+            r"""("[^"]{0,4000}"|'[^']{0,4000}'|[^\s"',;&|]{1,4000})""",
+            re.IGNORECASE,
+        ),
+        rf"\g<1>{MASK}",
+    ),
+    (  # scheme://user:...@host
+        ("://",),
+        re.compile(r"(\b[a-z][a-z0-9+.-]{0,30}://[^\s/:@]{0,200}:)[^\s/@]{1,400}(?=@)", re.IGNORECASE),
+        rf"\g<1>{MASK}",
+    ),
+    (
+        ("bearer ", "basic "),
+        re.compile(r"\b(Bearer|Basic) {1,4}[\w.~+/=-]{8,4000}"),
+        rf"\g<1> {MASK}",
+    ),
+    (
+        ("private key-----",),
+        re.compile(r"(-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----)[^-]{1,20000}"),
+        rf"\g<1>{MASK}",
+    ),
 )
 
 
 def hides(key: object, content: object) -> bool:
-    """Whether the content under this key is a secret."""
-    return isinstance(key, str) and isinstance(content, str) and content != "" and _NAMES.search(key) is not None
+    """Whether the content under this key is a secret: a text, or a list of texts.
+
+    The original masked `bypassCache`, too (spec/api-v1 §5 B36).
+    """
+    if not isinstance(key, str) or not _names_secret(key):
+        return False
+    return _is_text(content) or (
+        isinstance(content, list | tuple) and bool(content) and all(_is_text(each) for each in content)
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def _names_secret(key: str) -> bool:
+    return _NAMES.search(_HARMLESS.sub("", key)) is not None
+
+
+def _is_text(content: object) -> bool:
+    return isinstance(content, str) and content != ""
 
 
 def found_in(value: Any) -> frozenset[str]:
     """All texts under keys that name a secret, at any depth: what `masked_text` shall hide wherever it turns up."""
-    if isinstance(value, dict):
-        own = {content for key, content in value.items() if hides(key, content)}
-        return frozenset(own).union(*(found_in(content) for content in value.values()))
+    found: set[str] = set()
+    waiting = [value]
+    while waiting:
+        current = waiting.pop()
+        if isinstance(current, Mapping):
+            for key, content in current.items():
+                if isinstance(content, str):
+                    if hides(key, content):
+                        found.add(content)
+                elif hides(key, content):
+                    found.update(content)
+                else:
+                    waiting.append(content)
+        elif isinstance(current, list | tuple):
+            waiting.extend(current)
+    found.discard(MASK)
+    return frozenset(found)
+
+
+def of_model(model: Any) -> frozenset[str]:
+    """The secrets of an object model: of its objects, of its trust, and of attributes, whose rows name themselves."""
+    found = set(found_in(model))
+    rows = model.get("Attributes") if isinstance(model, Mapping) else None
+    for row in rows if isinstance(rows, list) else []:  # [object id, class, name, value]
+        if isinstance(row, list | tuple) and len(row) > 3:
+            found |= found_in({row[2]: row[3]}) if isinstance(row[2], str) else frozenset()
+    return frozenset(found)
+
+
+def texts_in(value: Any) -> frozenset[str]:
+    """All texts of a value that is a secret as a whole."""
+    if isinstance(value, Mapping):
+        return frozenset().union(*(texts_in(each) for each in value.values()))
     if isinstance(value, list | tuple):
-        return frozenset().union(*(found_in(item) for item in value))
-    return frozenset()
+        return frozenset().union(*(texts_in(each) for each in value))
+    return frozenset({value}) if isinstance(value, str) and value else frozenset()
 
 
-def spellings(known: frozenset[str]) -> frozenset[str]:
-    """The secrets as scripts print them: as they are, as JSON texts, and line by line."""
+def spellings(known: Iterable[str]) -> frozenset[str]:
+    """The secrets as they stand in texts: as they are, as in JSON, URLs and base64, and line by line."""
+    known = frozenset(known)
     found = set(known)
     for secret in known:
         found.add(json.dumps(secret)[1:-1])
         found.add(json.dumps(secret, ensure_ascii=False)[1:-1])
+        if len(secret) >= SHORTEST_PART:
+            encoded = secret.encode("utf-8", "surrogatepass")
+            found.add(urllib.parse.quote(encoded, safe=""))
+            found.add(urllib.parse.quote_plus(encoded))
+            found.add(base64.b64encode(encoded).decode())
         found.update(line.strip() for line in secret.splitlines() if len(line.strip()) >= SHORTEST_LINE)
-    kept = sorted((secret for secret in found if len(secret) >= SHORTEST), key=len, reverse=True)
-    return frozenset(kept[:MOST_SECRETS])
+    kept = (secret for secret in found if len(secret) >= SHORTEST)
+    return frozenset(sorted(kept, key=lambda secret: (secret in known, len(secret)), reverse=True)[:MOST_SECRETS])
 
 
-def masked_text(text: str, known: frozenset[str] = frozenset()) -> str:
+def masked_text(text: str, known: Iterable[str] = ()) -> str:
     """The text without the known secrets, nor what follows `password=`, `token:` and the like."""
     for secret in sorted(known, key=len, reverse=True):
-        if len(secret) >= SHORTEST:
+        if secret not in text:
+            continue
+        if len(secret) >= SHORTEST_PART:
             text = text.replace(secret, MASK)
-    return _ASSIGNED.sub(lambda match: match.group(1) + MASK, text)
+        elif len(secret) >= SHORTEST:
+            text = re.sub(rf"(?<![^\W_]){re.escape(secret)}(?![^\W_])", MASK, text)
+    small = text.lower()
+    for words, pattern, replacement in _PATTERNS:
+        if any(word in small for word in words):
+            text = pattern.sub(replacement, text)
+    return text
+
+
+def masked(value: Any) -> Any:
+    """A copy in which text under a key that names a secret is masked, at any depth."""
+    if isinstance(value, dict):
+        return {key: MASK if hides(key, content) else masked(content) for key, content in value.items()}
+    if isinstance(value, list | tuple):
+        return [masked(item) for item in value]
+    return value
+
+
+def hidden(value: Any, known: Iterable[str] = ()) -> Any:
+    """A copy without secrets: neither under keys that name one, nor the known ones anywhere in its texts."""
+    return _hidden(value, frozenset(known) | spellings(found_in(value)))
+
+
+def _hidden(value: Any, known: frozenset[str]) -> Any:
+    if isinstance(value, dict):
+        return {
+            masked_text(key, known) if isinstance(key, str) else key: MASK
+            if hides(key, content)
+            else _hidden(content, known)
+            for key, content in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_hidden(item, known) for item in value]
+    return masked_text(value, known) if isinstance(value, str) else value
+
+
+class Veil:
+    """The secrets of one deployment or question, as far as they are known by now. Threads may share it."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._secrets: frozenset[str] = frozenset()
+        self._spellings: frozenset[str] = frozenset()
+        self._mutex = threading.Lock()
+        self.learn(secrets)
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Hides these from now on."""
+        if frozenset(secrets) <= self._secrets:
+            return
+        with self._mutex:
+            self._secrets |= frozenset(secrets)
+            self._spellings = spellings(self._secrets)
+
+    def text(self, text: str) -> str:
+        """The text without what is known."""
+        return masked_text(text, self._spellings)
+
+    def value(self, value: Any) -> Any:
+        """A copy of a JSON value without what is known, and what its own keys call a secret."""
+        return hidden(value, self._spellings)
 
 
 def safe_length(text: str, known: frozenset[str]) -> int:

@@ -145,7 +145,8 @@ class Lifecycle:
         if isinstance(error, LimitExceeded) and not machine.second_chance():
             raise error
         self.program.swallowed.append(Swallowed(object_id=target.id, type=target.cls.name, what=what, error=error))
-        LOG.warning("%s of %s failed: %s", what, target, error.formatted())
+        kinds = ", ".join(error.names) if isinstance(error, Thrown) else type(error).__name__
+        LOG.warning("%s of %s failed: %s", what, target, kinds)  # what it says may be secret: the host can tell that
 
     # io.murano.system.GC
 

@@ -16,7 +16,7 @@ from catalog.api import errors
 from catalog.api.request import Request
 from catalog.api.timestamps import timestamp
 from catalog.api.v1 import trusts
-from catalog.db import deployments, environments, journal, packages, session_locks, sessions, statuses
+from catalog.db import deployments, environments, journal, masking, packages, session_locks, sessions, statuses
 from catalog.db.environments import Environment
 from catalog.db.sessions import Session
 
@@ -237,10 +237,19 @@ def shown_deployment(row: deployments.Deployment, levels: dict[str, int]) -> dic
         "finished": timestamp(row.finished),
         "description": description,
         "action": model.sanitized(row.action),
-        "result": row.result or {},
+        "result": _shown_result(row),
         "state": deployments.shown_state(row, levels),
         **({} if row.retry_of is None else {"retry_of": row.retry_of}),
     }
+
+
+def _shown_result(row: deployments.Deployment) -> Any:
+    """The result without the secrets of the model, which it may have from there; who executed an action asks for its
+    result as it is.
+    """
+    if not row.result:
+        return {}
+    return masking.hidden(row.result, masking.spellings(masking.of_model(row.model) | masking.found_in(row.action)))
 
 
 def shown_status(row: statuses.Status) -> dict[str, Any]:
