@@ -99,7 +99,7 @@ class _Library:
             )
             plan.plan(question)
 
-    def library(self, lock: Any) -> dsl.Library:
+    def library(self, lock: Any, pause: Any = None) -> dsl.Library:
         assert sorted(entry["digest"] for entry in lock) == self._lock
         return self._library
 
