@@ -100,6 +100,27 @@ def test_a_url_is_downloaded_by_the_agent():
     assert plan["Scripts"]["c"]["EntryPoint"] == "a::b"
 
 
+@pytest.mark.parametrize(
+    ("kind", "entry"), [("Chef", "mysql::server"), ("Puppet", "mysql::server"), ("Puppet", "mysql::")]
+)
+def test_recipes_and_classes_stay_what_they_are_and_their_modules_are_downloaded(kind, entry):
+    """Options travel as they are: what of them an agent knows is the agent's affair."""
+    modules = {"mysql": "https://example.org/puppetlabs-mysql.git", "stdlib": "https://example.org/stdlib.git"}
+    files = [{name: url} for name, url in modules.items()]
+    options = {"captureStdout": True, "useBerkshelf": True, "berksfilePath": "Berksfile"}
+    folder = Folder()
+    plan = build(
+        {"FormatVersion": "2.2.0", "Scripts": {"run": {**script(entry, files, kind), "Options": options}}}, folder
+    )
+
+    made = plan["Scripts"]["run"]
+    assert (made["Type"], made["EntryPoint"], made["Options"]) == (kind, entry, options)
+    assert [plan["Files"][file_id] for file_id in made["Files"]] == [
+        {"Name": name, "URL": url, "Type": "Downloadable"} for name, url in modules.items()
+    ]
+    assert folder.read == [], "no file of the package is sent along"
+
+
 def test_an_inline_file_is_found_by_its_name():
     folder = Folder()
     plan = build(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import public_cloud
 import public_world
 import pytest
+import yaml
 from test_public_stories import STORIES
 
 from catalog import dependencies
 from dsl import packages, testing
 from engine import system
+from engine.system import plans
 
 PIPELINE = "org.openstack.ci_cd_pipeline_murano_app"
 STATIC = "com.mirantis.docker.kubernetes.static"
@@ -62,6 +64,20 @@ def test_a_package_that_contradicts_itself_is_refused_by_its_lines(installation,
         is_there(installation, name)
     for piece in REFUSED[name]:
         assert piece in installation.refused[name]
+
+
+def test_the_puppet_plan_of_a_refused_package_is_one_that_agents_take(installation):
+    """The package's classes are wrong, its plan is not: the class and its modules reach the agent by name and URL."""
+    folder = next((each for each in installation.folders if each.parent.name == "MySQLPuppet"), None)
+    if folder is None:
+        pytest.skip("the folder has no package MySQLPuppet")
+    template = next(iter(sorted((folder / "Resources").glob("*.template"))))
+    plan = plans.build_plan(yaml.safe_load(template.read_text()), None, "0" * 32, lambda: 1)
+    (script,) = plan["Scripts"].values()
+    assert (plan["FormatVersion"], script["Type"], script["EntryPoint"]) == ("2.1.0", "Puppet", "mysql::server")
+    files = [plan["Files"][file_id] for file_id in script["Files"]]
+    assert [each["Name"] for each in files] == ["staging", "stdlib", "mysql"]
+    assert all(each["Type"] == "Downloadable" and each["URL"].endswith(".git") for each in files)
 
 
 @pytest.mark.parametrize("name", LACKING)
