@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import re
 
 import sqlalchemy as sa
 from sqlalchemy import orm
@@ -31,7 +32,7 @@ def get(session: orm.Session, url: str) -> CachedFile | None:
 
 def put(session: orm.Session, url: str, data: bytes, *, etag: str | None, last_modified: str | None) -> None:
     """Keeps an answer, in place of the one before."""
-    row = session.get(CachedFile, _key(url)) or CachedFile(key=_key(url), url=url)
+    row = session.get(CachedFile, _key(url)) or CachedFile(key=_key(url), url=_without_password(url))
     row.data, row.etag, row.last_modified, row.fetched = data, etag, last_modified, base.now()
     session.add(row)
 
@@ -61,6 +62,11 @@ def trust(session: orm.Session, key: str, repository: str, files: dict[str, str]
         session.add(Trusted(key=key, repository=repository, version=version, files=files))
     elif row.version <= version:
         row.version, row.files = version, files
+
+
+def _without_password(url: str) -> str:
+    """The address as people may read it; the file is found by its key."""
+    return re.sub(r"(?<=://)[^/@]*@", "", url, count=1)
 
 
 def _key(url: str) -> str:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from heatclient import exc
 from keystoneauth1 import exceptions as keystone_exc
 
+from catalog.db import masking
 from engine.clouds import heat_listing, ports
 
 LOG = logging.getLogger(__name__)
@@ -241,7 +242,8 @@ class HeatOrchestration:
                     pause = next(pauses, None)
                     if pause is None:
                         raise ports.StackError(stack.name, f"Heat failed: {_message(error)}") from error
-                    LOG.warning("stack %s: Heat failed (%s); asked again in %.0f s", stack.name, _message(error), pause)
+                    told = masking.masked_text(_message(error))
+                    LOG.warning("stack %s: Heat failed (%s); asked again in %.0f s", stack.name, told, pause)
                     self._pause(pause)
                 elif not isinstance(error, exc.HTTPException):
                     raise ports.StackError(stack.name, f"no access to Heat: {error}") from error
@@ -288,7 +290,7 @@ class HeatOrchestration:
                 pause = next(pauses, None)
                 if pause is None:
                     raise ports.StackError(stack.name, f"Heat does not answer: {_message(error)}") from error
-                found = _message(error)
+                found = masking.masked_text(_message(error))
                 LOG.warning("stack %s: Heat does not answer (%s); asked again in %.0f s", stack.name, found, pause)
                 self._pause(pause)
 

@@ -16,11 +16,11 @@ from catalog_cloud import Cloud
 from sqlalchemy.dialects import sqlite
 
 from catalog import config, service
-from catalog.db import key_file, keys, migrations, resealing, sealing, tables
+from catalog.db import key_file, keys, migrations, repositories, resealing, sealing, tables
 from catalog.db.base import Database
 from catalog.db.environments import Environment
 from catalog.db.idempotency import KeptAnswer
-from cli import main
+from cli import all_in_one, errors, main
 
 SECRET = "correct horse ♥ battery staple"
 MODEL = {"Objects": {"password": SECRET, "n": 1.5, "nothing": None}, "Attributes": []}
@@ -376,3 +376,48 @@ def test_the_command_reads_the_services_configuration(
     assert run("status", "--config", str(path), "-f", "json") == 0
     assert run("status", "--config", str(tmp_path / "none.conf")) == 2
     assert "none.conf" in capsys.readouterr().err
+
+
+# --- the all-in-one service ------------------------------------------------------------------------------------------
+
+
+def test_the_all_in_one_service_makes_its_key_and_seals_what_was_there_before(tmp_path: Path) -> None:
+    settings = all_in_one.Settings(data=tmp_path)
+    migrations.upgrade(settings.database_url)
+    database = Database(settings.database_url)
+    in_the_clear(database, add_environment(database))
+    conf = conf_of(settings.key_file)
+    all_in_one._unlock(settings, conf, database)
+    assert stat.S_IMODE(settings.key_file.stat().st_mode) == 0o600
+    assert all(text.startswith("sealed1:") for text in stored(database))
+    again = Database(settings.database_url)
+    all_in_one._unlock(settings, conf, again)
+    assert model_of(again, stored(again, "id")[0]) == {"Objects": {"password": SECRET}}
+    again.dispose()
+    database.dispose()
+
+
+def test_the_all_in_one_service_makes_no_new_key_in_place_of_one_that_was_lost(tmp_path: Path) -> None:
+    settings = all_in_one.Settings(data=tmp_path)
+    migrations.upgrade(settings.database_url)
+    database = Database(settings.database_url)
+    conf = conf_of(settings.key_file)
+    all_in_one._unlock(settings, conf, database)
+    settings.key_file.unlink()
+    with pytest.raises(errors.CommandError, match=r"secrets\.key: expected the file"):
+        all_in_one._unlock(settings, conf, database)
+    assert not settings.key_file.exists()
+    database.dispose()
+
+
+def test_the_address_of_a_repository_is_kept_without_its_password(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/c.sqlite")
+    database.create_tables()
+    url = "https://ann:correct-horse@packages.example.org/index.json"
+    with database.transaction() as session:
+        repositories.put(session, url, b"{}", etag=None, last_modified=None)
+    with database.reading() as session:
+        found = repositories.get(session, url)
+        assert found is not None
+        assert found.url == "https://packages.example.org/index.json"
+    database.dispose()
