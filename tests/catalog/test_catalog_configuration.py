@@ -11,9 +11,11 @@ from catalog_cloud import Client, people
 from keystonemiddleware import auth_token
 from oslo_config import cfg
 
-from catalog import config, policies, samples, service
+import engine.config
+from catalog import config, policies, service
 from catalog.db.base import Database
 from catalog.identity import middleware
+from cli import samples
 
 ETC = Path(__file__).parents[2] / "etc"
 
@@ -21,7 +23,7 @@ ETC = Path(__file__).parents[2] / "etc"
 @pytest.mark.parametrize("name", samples.FILES)
 def test_a_sample_says_what_the_code_says(name: str) -> None:
     made = samples.FILES[name]()
-    assert (ETC / name).read_text(encoding="utf-8") == made, f"run: python -m catalog.samples {ETC}"
+    assert (ETC / name).read_text(encoding="utf-8") == made, f"run: python -m cli.samples {ETC}"
 
 
 def test_a_sample_with_its_comments_removed_is_a_valid_configuration(tmp_path: Path) -> None:
@@ -31,6 +33,7 @@ def test_a_sample_with_its_comments_removed_is_a_valid_configuration(tmp_path: P
     (tmp_path / "chandlery.conf").write_text("\n".join(line for line in lines if not line.startswith("#[")))
     conf = config.load([str(tmp_path / "chandlery.conf")])
     assert conf.packages.size_limit == 5
+    assert engine.config.load([str(tmp_path / "chandlery.conf")]).engine.lease == engine.config.load().engine.lease
     with pytest.raises(cfg.ConfigFilesNotFoundError):
         config.load([str(tmp_path / "missing.conf")])
     (tmp_path / "bad.conf").write_text("[packages]\nsize_limit = many\n")

@@ -1,6 +1,7 @@
-"""The samples in `etc/`, made from the options and rules themselves: `python -m catalog.samples etc`.
+"""The samples in `etc/`, made from the options and rules themselves: `python -m cli.samples etc`.
 
-A test holds the files against what is made here, so they cannot fall behind.
+One configuration file serves API and engine, so one sample has the options of both. A test holds the files against
+what is made here, so they cannot fall behind.
 """
 
 from __future__ import annotations
@@ -13,13 +14,17 @@ from collections.abc import Callable, Mapping, Sequence
 from oslo_config import cfg
 from oslo_policy import policy
 
-from catalog import config, policies
+import catalog.config
+import engine.config
+from catalog import policies
+from engine.clouds import openstack
 
 WIDTH = 100
+API, ENGINE = "the API", "the engine"
 
 CONFIGURATION_HEAD = """\
 # Chandlery's configuration, all options with their defaults. Copy it to /etc/chandlery/chandlery.conf and
-# change what is different for you; what stays commented out is as it says here.
+# change what is different for you; what stays commented out is as it says here. API and engines read the same file.
 """
 CONFIGURATION_TAIL = """\
 
@@ -55,13 +60,13 @@ POLICY_HEAD = """\
 """
 
 
-def configuration(groups: Mapping[str, Sequence[cfg.Opt]] | None = None) -> str:
-    """A configuration file with every option commented out at its default."""
+def configuration() -> str:
+    """A configuration file with every option commented out at its default, and who reads it."""
     lines = [CONFIGURATION_HEAD]
-    for group, options in (groups or config.GROUPS).items():
+    for group, options in _groups().items():
         lines.append(f"[{group}]\n")
-        for option in options:
-            lines.extend(_comment(option.help or ""))
+        for option, readers in options.values():
+            lines.extend(_comment(f"{option.help or ''} Read by {' and '.join(readers)}."))
             choices = getattr(option.type, "choices", None)
             if choices:
                 lines.append(f"# One of: {', '.join(str(choice) for choice in choices)}")
@@ -88,6 +93,17 @@ def main(arguments: Sequence[str]) -> None:
     """Writes the samples into the folder that is named."""
     for name, make in FILES.items():
         pathlib.Path(arguments[0], name).write_text(make(), encoding="utf-8")
+
+
+def _groups() -> dict[str, dict[str, tuple[cfg.Opt, list[str]]]]:
+    """Options by group and name, each with its readers."""
+    found: dict[str, dict[str, tuple[cfg.Opt, list[str]]]] = {"DEFAULT": {}}
+    of_engine = {**engine.config.GROUPS, "murano_auth": openstack.AUTH}
+    for reader, groups in ((API, catalog.config.GROUPS), (ENGINE, of_engine)):
+        for group, options in groups.items():
+            for option in options:
+                found.setdefault(group or "DEFAULT", {}).setdefault(option.name, (option, []))[1].append(reader)
+    return found
 
 
 def _comment(text: str) -> list[str]:
