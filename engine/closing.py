@@ -69,7 +69,8 @@ class Ending:
         if not self.complaints:
             return {"result": self.value, "isException": False}
         first = self.complaints[0]
-        return {"result": {"message": first.message, "details": first.details}, "isException": True}
+        details = None if first.details is None else statuses.shortened(first.details, statuses.LONGEST_DETAILS)
+        return {"result": {"message": statuses.shortened(first.message), "details": details}, "isException": True}
 
 
 def close(session: orm.Session, deployment_id: str, ending: Ending, *, told: bool = False) -> None:

@@ -8,6 +8,7 @@ not load destroys nothing.
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import threading
 import traceback
@@ -88,8 +89,10 @@ class Deployments:
         ending, journal = self._ending(held, row, veil)
         veil.learn(masking.of_model(ending.model))
         ending = ending.veiled(veil)
+        if journal is not None:
+            ending = _within(ending, journal.largest)
         if ending.failed:
-            LOG.warning("deployment %s: failed: %s", row.id, ending.complaints[0].message)
+            LOG.warning("deployment %s: failed: %.1000s", row.id, ending.complaints[0].message)
 
         def close(session: Any) -> None:
             closing.close(session, row.id, ending, told=self._settings.notices)
@@ -423,6 +426,25 @@ def complaint_of(error: dsl.DslError) -> closing.Complaint:
     """What a failed program has to say: the message, and the trace in the package's own lines."""
     details = error.formatted() if isinstance(error, dsl.Thrown | dsl.LimitExceeded) else str(error)
     return closing.Complaint(message=getattr(error, "message", None) or str(error), details=details)
+
+
+def _within(ending: closing.Ending, largest: int) -> closing.Ending:
+    """The ending, without a model or a result that the database could not take."""
+    model, result = _size(ending.model), _size(ending.value)
+    if model > largest:
+        ending = dataclasses.replace(ending, model=None, complaints=_and_too_large(ending, "model", model, largest))
+    if result > largest:
+        ending = dataclasses.replace(ending, value=None, complaints=_and_too_large(ending, "result", result, largest))
+    return ending
+
+
+def _size(value: Any) -> int:
+    return 0 if value is None else len(json.dumps(value))
+
+
+def _and_too_large(ending: closing.Ending, what: str, size: int, largest: int) -> tuple[closing.Complaint, ...]:
+    message = f"The {what} has become {size} bytes long, of which the database takes {largest} at most."
+    return (*ending.complaints, closing.Complaint(message=message))
 
 
 def _failed(message: str, details: str | None = None) -> closing.Ending:

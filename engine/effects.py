@@ -138,6 +138,11 @@ class Performer:
         return max(0.0, float(_given(effect)["seconds"]) - max(0.0, passed))
 
 
+def failure_names(effect: dsl.Effect) -> tuple[str, ...]:
+    """By which names package code catches that the effect failed."""
+    return _known(effect).failure_names
+
+
 @dataclass(frozen=True)
 class _Known:
     kind: Kind

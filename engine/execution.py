@@ -19,7 +19,7 @@ from sqlalchemy import orm
 import dsl
 from catalog.db import masking
 from engine import effects, outages, progress, traces, world
-from engine.journal import Alongside, Failure, Journal, Recorded, as_stored
+from engine.journal import Alongside, Failure, Journal, Recorded, TooLarge, as_stored
 from engine.lease import Draining, Lease
 
 LOG = logging.getLogger(__name__)
@@ -153,9 +153,12 @@ class DurableSystem(world.World):
 
     def _attempt(self, effect: dsl.Effect, call: Callable[[], Any]) -> Recorded:
         try:
-            return Recorded(outcome=as_stored(call()))
+            return Recorded(outcome=as_stored(call(), self._journal.largest))
         except dsl.SystemFailure as failure:
             return Recorded(failure=Failure.of(failure))
+        except TooLarge as error:  # refused as a whole: half an answer would be another answer
+            names = effects.failure_names(effect)
+            return Recorded(failure=Failure(names=names, message=f"{effect.name}: {error}"))
         except (TypeError, ValueError) as error:  # an outcome that is no JSON can not be kept, so it is none
             told = self.context.veil.text(traceback.format_exc())
             LOG.error("deployment %s: effect %s %s failed\n%s", self._held.deployment_id, effect.key, effect.name, told)

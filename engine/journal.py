@@ -11,16 +11,20 @@ import dataclasses
 import datetime
 import hashlib
 import json
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy import orm
 
 import dsl
-from catalog.db import base, journal, masking
+from catalog.db import base, journal, masking, statuses
 from engine import lease
+
+LOG = logging.getLogger(__name__)
 
 Alongside = Callable[[orm.Session], None]
 
@@ -30,6 +34,10 @@ MOST_KEPT = 100  # outcomes in memory; with more they are written, though nothin
 
 class NonDeterministic(dsl.Interrupted):
     """A replayed program asked for another effect than the journal has in that place."""
+
+
+class TooLarge(Exception):
+    """What came of an effect is more than the database takes in one value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +50,13 @@ class Failure:
 
     @classmethod
     def of(cls, error: dsl.SystemFailure) -> Failure:
-        extra = json.loads(json.dumps(error.extra, default=str))
-        return cls(names=tuple(error.names), message=str(error.message), extra=extra)
+        """What a cloud says of its trouble can be of any length; nobody reads all of that."""
+        extra = json.dumps(error.extra, default=str)
+        return cls(
+            names=tuple(error.names),
+            message=statuses.shortened(str(error.message)),
+            extra=json.loads(extra) if len(extra) <= statuses.LONGEST_DETAILS else None,
+        )
 
     def error(self) -> dsl.SystemFailure:
         return dsl.SystemFailure(self.names, self.message, self.extra)
@@ -90,6 +103,7 @@ class Journal:
         self._forsaken: set[str] = set()  # offers to be removed
         self._lingering: set[str] = set()  # offers that are none any more, and whose rows are there
         self._alike: dict[str, list[tuple[str, Recorded]]] = {}  # scripts on offer, by what they are
+        self.largest = held.read(lambda _session: held.database.largest)  # bytes of JSON that an outcome may have
         for row in held.read(lambda session: journal.entries(session, held.deployment_id)):
             entry = self._entries[row.key] = _entry(row)
             if entry.offered and entry.recorded is not None and row.name == SCRIPT:
@@ -225,8 +239,17 @@ class Journal:
                 self._unwritten[number] = key
 
     def end(self, work: Alongside) -> None:
-        """Writes what is not written yet, and the deployment's ending, in one transaction: the last one."""
-        self._write(alongside=work)
+        """Writes what is not written yet, and the deployment's ending, in one transaction: the last one.
+
+        Should the database refuse what was kept, the ending is written without it: nothing else has followed from it.
+        """
+        try:
+            self._write(alongside=work)
+        except sa.exc.SQLAlchemyError:
+            LOG.exception("deployment %s: its last effects can not be written", self._lease.deployment_id)
+            with self._mutex:
+                self._kept.clear()
+            self._write(alongside=work)
 
     def _write(
         self,
@@ -312,9 +335,14 @@ def digest(effect: dsl.Effect) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def as_stored(value: Any) -> Any:
-    """The value as a replay will read it: lists for tuples, text for keys. Raises `TypeError` if it is not JSON."""
-    return json.loads(json.dumps(value))
+def as_stored(value: Any, most: int) -> Any:
+    """The value as a replay will read it: lists for tuples, text for keys. Raises `TypeError` if it is not JSON,
+    `TooLarge` if that has more than `most` characters.
+    """
+    text = json.dumps(value)
+    if len(text) > most:
+        raise TooLarge(f"expected an answer of at most {most} bytes, which is what can be kept, found {len(text)}")
+    return json.loads(text)
 
 
 def _likeness(arguments: Mapping[str, Any]) -> str:

@@ -24,6 +24,7 @@ from engine import (
     class_configs,
     deployment,
     effects,
+    messages,
     models,
     packages,
     plan,
@@ -42,6 +43,9 @@ def fault(name: str, message: str) -> Fault:
     """An error whose class has the given name: brokers carry errors by the names of their classes."""
     kind = type(name, (Fault,), {"__module__": __name__})
     return kind(message)
+
+
+_checked = messages.checked(lambda malformed: fault("MalformedMessage", str(malformed)))
 
 
 class Endpoint:
@@ -67,12 +71,13 @@ class Endpoint:
         self._providers = providers
         self._reconciler = reconciler
 
-    def deployment_ready(self, context: dict[str, Any], deployment_id: str) -> None:
-        """There is something to claim."""
-        LOG.debug("deployment %s is announced", deployment_id)
+    def deployment_ready(self, context: dict[str, Any], deployment_id: str = "", **more: Any) -> None:
+        """There is something to claim. The row is the truth: whatever the message says, that is looked at."""
+        LOG.debug("deployment %.40s is announced", deployment_id)
         self._wake()
 
     @oslo_messaging.expected_exceptions(Fault)
+    @_checked
     def check(
         self, context: dict[str, Any], model: Mapping[str, Any], lock: packages.Lock, project_id: str
     ) -> dict[str, Any]:
@@ -93,6 +98,7 @@ class Endpoint:
         return _faults_named(answer, veil)
 
     @oslo_messaging.expected_exceptions(Fault)
+    @_checked
     def plan(
         self,
         context: dict[str, Any],
@@ -132,6 +138,7 @@ class Endpoint:
         return _faults_named(answer, veil)
 
     @oslo_messaging.expected_exceptions(Fault)
+    @_checked
     def static_action(
         self,
         context: dict[str, Any],
@@ -163,6 +170,7 @@ class Endpoint:
         return _faults_named(answer, veil)
 
     @oslo_messaging.expected_exceptions(Fault)
+    @_checked
     def schema(
         self,
         context: dict[str, Any],
@@ -182,6 +190,7 @@ class Endpoint:
         return _faults_named(answer)
 
     @oslo_messaging.expected_exceptions(Fault)
+    @_checked
     def reconcile(
         self,
         context: dict[str, Any],
@@ -193,6 +202,7 @@ class Endpoint:
         return self._reconciler.reconcile(project_id, environment_id, trust_id)
 
     @oslo_messaging.expected_exceptions(Fault)
+    @_checked
     def remove_leftover(
         self, context: dict[str, Any], project_id: str, stack_id: str, trust_id: str | None = None
     ) -> dict[str, Any]:

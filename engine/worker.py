@@ -38,6 +38,7 @@ class WorkerSettings:
 
 
 PRUNE_EVERY = 3600.0  # seconds between two removals of old journals
+WARN_EVERY = 60.0  # seconds between two warnings of deployments that only a newer release understands
 SILENT = 2.0  # leases' time without a renewal after which a holder counts as dead, whatever the database's clock says
 SHORTEST_PAUSE = 0.05  # seconds between two looks
 AT_ONCE = 8  # deployments claimed before the first of them begins: beside running programs each claim takes longer
@@ -89,6 +90,7 @@ class Worker:
     def _look(self) -> None:
         LOG.info("worker %s: up to %d deployments at a time", self.name, self.settings.concurrency)
         prune_at = time.monotonic() + PRUNE_EVERY
+        warn_at = time.monotonic()
         while not self._draining.is_set():
             self._wake.clear()
             pause = self.settings.poll
@@ -97,6 +99,9 @@ class Worker:
                 if time.monotonic() >= prune_at:
                     self.prune()
                     prune_at = time.monotonic() + PRUNE_EVERY
+                if time.monotonic() >= warn_at:
+                    self._warn_of_what_is_too_new()
+                    warn_at = time.monotonic() + WARN_EVERY
             except Exception as error:
                 if not outages.is_outage(error):
                     LOG.exception("worker %s: looking for deployments failed", self.name)
@@ -143,6 +148,12 @@ class Worker:
             for deployment_id, (sign, since) in self._others.items()
             if now - since > SILENT * self.settings.lease
         ]
+
+    def _warn_of_what_is_too_new(self) -> None:
+        with self._database.reading() as session:
+            number = deployments.too_new(session)
+        if number:
+            LOG.warning("worker %s: %d deployments wait for workers of a newer release", self.name, number)
 
     def _begin(self, wanted: list[tuple[str, tuple[int, float] | None]]) -> None:
         """Claims what nobody else has claimed by now, then begins it all."""

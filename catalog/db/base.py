@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import json
 import random
 import sqlite3
@@ -26,6 +27,8 @@ from sqlalchemy.schema import CreateTable
 SQLITE_BUSY_SECONDS = 30  # how long a writer waits for another process's write before giving up
 POOL_SIZE = 10  # connections kept open per process
 POOL_OVERFLOW = 40  # more of them under load, closed again afterwards
+LARGEST = 64 * 1024 * 1024  # bytes of JSON that one column takes, where the server does not set a lower limit
+OF_PACKET = 0.7  # of what MariaDB takes in one statement: values are sealed, which makes them a third longer
 PING_AFTER = 1.0  # seconds that a connection lay idle, after which the server is asked whether it still knows it
 
 
@@ -148,6 +151,15 @@ class Database:
         """A session for reading one consistent state; never waits for a writer on SQLite."""
         with self._reading.begin() as session:
             yield session
+
+    @functools.cached_property
+    def largest(self) -> int:
+        """Bytes of JSON that one value may have: a longer one would break the connection, again and again."""
+        if self.engine.dialect.name not in ("mysql", "mariadb"):
+            return LARGEST
+        with self.engine.connect() as connection:
+            packet = connection.exec_driver_sql("SELECT @@max_allowed_packet").scalar_one()
+        return min(LARGEST, int(packet * OF_PACKET))
 
     def create_tables(self) -> None:
         """Creates every table known to `Base`, without migrations: for tests. See `migrations.upgrade`."""

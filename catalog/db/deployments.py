@@ -28,6 +28,9 @@ CANCELLING = "cancelling"  # running, and the next effect ends it
 FINISHED = "finished"  # result is there
 UNFINISHED = (QUEUED, RUNNING, CANCELLING)
 
+# Of what a row and its journal mean. A release that changes it counts up; workers leave newer deployments alone.
+FORMAT = 1
+
 
 class Deployment(Base):
     """One run of the engine (Murano's "task"). `lease_expires` is in seconds of the database's clock.
@@ -62,6 +65,7 @@ class Deployment(Base):
     fence: orm.Mapped[int] = orm.mapped_column(sa.Integer, default=0)
     retry_of: orm.Mapped[str | None] = orm.mapped_column(Identifier)
     failure: orm.Mapped[dict[str, Any] | None] = orm.mapped_column(sealing.Json("deployments.failure"))
+    format: orm.Mapped[int] = orm.mapped_column(sa.Integer, default=FORMAT, server_default="1")
 
 
 class database_clock(GenericFunction[float]):
@@ -179,7 +183,8 @@ def claimable(session: orm.Session, limit: int, project_limit: int = 0) -> list[
     """Ids of deployments no living worker holds, in the order in which they should be claimed.
 
     Projects take turns: that of the fewest running deployments first, among equals the oldest deployment. With a
-    `project_limit`, a project gets no more than that many at a time. Deployments of one environment run one after the
+    `project_limit`, a project gets no more than that many at a time. What a newer release has submitted or taken up
+    is left for its workers. Deployments of one environment run one after the
     other: only its oldest unfinished one is offered. That one can not become another's follower between this query
     and `claim`, so `claim` need not look again.
     """
@@ -208,7 +213,7 @@ def claimable(session: orm.Session, limit: int, project_limit: int = 0) -> list[
             (sa.func.coalesce(running.c.number, 0) + in_project).label("turn"),
         )
         .outerjoin(running, running.c.project_id == Deployment.project_id)
-        .where(Deployment.state.in_(UNFINISHED), _unheld(), ~has_older)
+        .where(Deployment.state.in_(UNFINISHED), _unheld(), _understood(), ~has_older)
         .subquery()
     )
     query = sa.select(waiting.c.id).order_by(waiting.c.turn, waiting.c.created, waiting.c.id).limit(limit)
@@ -258,9 +263,10 @@ def claim(
         free = sa.and_(Deployment.fence == stale[0], Deployment.lease_expires == stale[1])
     changed = session.execute(
         sa.update(Deployment)
-        .where(Deployment.id == deployment_id, Deployment.state.in_(UNFINISHED), free)
+        .where(Deployment.id == deployment_id, Deployment.state.in_(UNFINISHED), _understood(), free)
         .values(
             owner=owner,
+            format=FORMAT,
             fence=Deployment.fence + 1,
             lease_expires=database_clock() + seconds,
             state=sa.case((Deployment.state == QUEUED, RUNNING), else_=Deployment.state),
@@ -389,6 +395,17 @@ _HOLD = (
     )
     .values(lease_expires=database_clock() + sa.bindparam("seconds", type_=sa.Double()))
 )
+
+
+def too_new(session: orm.Session) -> int:
+    """How many deployments wait for a worker of a newer release than this one."""
+    waiting = sa.select(sa.func.count()).where(Deployment.state.in_(UNFINISHED), _unheld(), ~_understood())
+    return session.scalar(waiting) or 0
+
+
+def _understood() -> sa.ColumnElement[bool]:
+    """Whether this release knows what the row and its journal mean."""
+    return sa.and_(Deployment.format <= FORMAT, Deployment.kind.in_(KINDS))
 
 
 def _unheld() -> sa.ColumnElement[bool]:

@@ -20,6 +20,8 @@ from catalog.db.base import Base, Identifier, Json, LongText, Timestamp, new_id,
 LEVELS = ("debug", "info", "warning", "error")
 PROGRESS = "progress"  # the level of what the engine says of its own work, which Murano's clients do not know
 LONGEST_STEP = 255  # characters
+LONGEST_TEXT = 100_000
+LONGEST_DETAILS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,8 +173,20 @@ def _columns(about: About) -> dict[str, Any]:
     }
 
 
-def _append(session: orm.Session, deployment_id: str, about: About, **columns: Any) -> None:
-    session.execute(_APPEND, {"of": deployment_id, "created": now(), **columns, **_columns(about)})
+def shortened(text: str, most: int = LONGEST_TEXT) -> str:
+    """The text as people can read it: what is beyond `most` characters is left out, and said to be.
+
+    No database takes U+0000 in a text; it is shown as U+FFFD.
+    """
+    text = text.replace("\0", "\ufffd")
+    return text if len(text) <= most else f"{text[:most]} … ({len(text) - most} more characters are left out)"
+
+
+def _append(
+    session: orm.Session, deployment_id: str, about: About, *, text: str, details: str | None, **columns: Any
+) -> None:
+    shown = {"text": shortened(text), "details": None if details is None else shortened(details, LONGEST_DETAILS)}
+    session.execute(_APPEND, {"of": deployment_id, "created": now(), **shown, **columns, **_columns(about)})
 
 
 # Engines make many: one statement, past the object-relational mapping, the sequence found on the way.

@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from typing import Any
 
 HERE = pathlib.Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]
@@ -32,7 +33,8 @@ from chaos_guests import Mishaps  # noqa: E402
 from chaos_heat import Trouble  # noqa: E402
 
 import catalog.db.tables  # noqa: E402, F401 - all tables
-from catalog.db import base  # noqa: E402
+from catalog import config  # noqa: E402
+from catalog.db import base, keys  # noqa: E402
 
 RESUMED = 10.0  # seconds: the goal
 
@@ -44,6 +46,7 @@ def main() -> int:
     )
     with (
         tempfile.TemporaryDirectory() as folder,
+        _keys(pathlib.Path(folder)),
         _database(chosen.database, pathlib.Path(folder)) as database,
         chaos_world.World(database, pathlib.Path(folder), lease=chosen.lease, poll=chosen.poll) as world,
     ):
@@ -64,6 +67,7 @@ class Soak:
         self._kills: list[tuple[int, float]] = []  # process and time
         self._told_to_end = False
         self._wrote: set[int] = set()
+        self._ready: set[int] = set()
         self._log = world.log
         self._read = 0  # bytes of the workers' log
         self._began = time.monotonic()
@@ -80,7 +84,7 @@ class Soak:
             self._keep_busy()
             time.sleep(self._random.expovariate(1 / chosen.every))
             busy = self._busy([worker.pid for worker in workers])
-            if not busy:
+            if not busy or self._alone(workers):
                 continue
             place = self._random.choice(busy)
             self._kills.append((workers[place].pid, time.monotonic()))
@@ -146,7 +150,15 @@ class Soak:
                 entry = json.loads(line)
                 if entry["what"] == "wrote":
                     self._wrote.add(entry["pid"])
+                elif entry["what"] == "ready":
+                    self._ready.add(entry["pid"])
         return [place for place, pid in enumerate(pids) if pid in self._wrote]
+
+    def _alone(self, workers: list[Any]) -> bool:
+        """Whether no worker but one is there: killed now, it would have no successor before another process begins,
+        which on a busy machine takes longer than a lease.
+        """
+        return sum(worker.pid in self._ready for worker in workers) < 2
 
     def _resumptions(self) -> tuple[list[float], list[str]]:
         """Seconds from each kill until a successor wrote to the journal of what the killed one had; deployments that
@@ -186,11 +198,20 @@ class Soak:
 
 
 @contextlib.contextmanager
+def _keys(folder: pathlib.Path) -> Iterator[None]:
+    """Keys for this process and the workers, who find them by the environment."""
+    os.environ["OS_SECRETS__KEY_FILE"] = str(folder / "secrets.key")
+    keys.make(config.load())
+    yield
+
+
+@contextlib.contextmanager
 def _database(kind: str, folder: pathlib.Path) -> Iterator[base.Database]:
     """A server of the soak's own, or an SQLite file."""
     if kind == "sqlite":
         database = base.Database(f"sqlite:///{folder}/catalog.sqlite")
         database.create_tables()
+        keys.configure(database, config.load())
         yield database
         database.dispose()
         return
@@ -198,6 +219,7 @@ def _database(kind: str, folder: pathlib.Path) -> Iterator[base.Database]:
     try:
         database = base.Database(server.url)
         database.create_tables()
+        keys.configure(database, config.load())
         yield database
         database.dispose()
     finally:

@@ -39,6 +39,7 @@ class MortalDatabase:
         self, database: base.Database, last: int = 0, when: str = AFTER, die: Callable[[], None] | None = None
     ) -> None:
         self.database = database
+        self.largest = database.largest
         self.count = 0
         self.dead = False
         self._last = last
