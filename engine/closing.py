@@ -13,7 +13,18 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from catalog.db import agents, base, deployments, environments, journal, masking, resources, sessions, statuses
+from catalog.db import (
+    agents,
+    base,
+    deployments,
+    environments,
+    journal,
+    masking,
+    outputs,
+    resources,
+    sessions,
+    statuses,
+)
 from engine import effects, models, notices, traces
 
 
@@ -85,7 +96,9 @@ def close(session: orm.Session, deployment_id: str, ending: Ending, *, told: boo
     for look in ending.looks:
         look.write(session)
     for key in journal.under_way(session, deployment_id, "agent.run"):  # nobody waits for what would come of it
-        agents.withdraw(session, effects.plan_id_of(deployment_id, key))
+        plan = agents.withdraw(session, effects.plan_id_of(deployment_id, key))
+        if plan is not None:
+            outputs.end(session, plan)
     for level, complaint in _told(ending):
         statuses.add(
             session,

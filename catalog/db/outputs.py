@@ -47,15 +47,17 @@ class OutputStream(Base):
 
 
 class OutputChunk(Base):
-    """A piece of what one script printed."""
+    """A piece of what one script printed. It hangs on its stream and not on the deployment, whose row a worker has
+    locked most of the time: who adds a chunk has the stream locked already, and needs no other row.
+    """
 
     __tablename__ = "output_chunks"
 
-    deployment_id: orm.Mapped[str] = orm.mapped_column(
-        Identifier, sa.ForeignKey("deployments.id", ondelete="CASCADE"), primary_key=True
-    )
+    deployment_id: orm.Mapped[str] = orm.mapped_column(Identifier, primary_key=True)
     number: orm.Mapped[int] = orm.mapped_column(sa.Integer, primary_key=True, autoincrement=False)
-    plan_id: orm.Mapped[str] = orm.mapped_column(sa.String(128))
+    plan_id: orm.Mapped[str] = orm.mapped_column(
+        sa.String(128), sa.ForeignKey("output_streams.plan_id", ondelete="CASCADE"), index=True
+    )
     script: orm.Mapped[str] = orm.mapped_column(sa.String(LONGEST_NAME))
     stream: orm.Mapped[str] = orm.mapped_column(sa.String(8))
     text: orm.Mapped[str] = orm.mapped_column(sealing.Text("output_chunks.text"))

@@ -16,7 +16,7 @@ from typing import Any
 
 import sqlalchemy.exc
 
-from catalog.db import agents
+from catalog.db import agents, outputs
 from catalog.db.base import Database, now
 from engine.clouds import ports
 
@@ -127,6 +127,8 @@ def withdraw(
         row = agents.withdraw(session, plan_id)
         if row is not None and row.state == agents.DONE:
             return dict(row.result or {})
+        if row is not None:
+            outputs.end(session, row)  # the line it stopped at may say why: a question, say
         agent = session.get(agents.Agent, agent_id)
     # Outside the transaction: the broker may be asked, and may not answer.
     reason = "its environment was deleted meanwhile" if agent is None or row is None else why(agent, row)

@@ -16,6 +16,7 @@ from catalog.api import agents as agents_api
 from catalog.db import agents as rows
 from catalog.db import deployments, masking, outputs
 from engine import effects
+from engine.agents import http, stored
 from engine.clouds import recording, services
 
 SESSION = "s" * 40
@@ -306,3 +307,11 @@ def test_what_a_deployments_program_runs_is_watched_by_its_deployment(service: S
         ("web", "Tell", "as told\n")
     ]
     assert guest.log().count("starts") == 1
+
+
+def test_the_line_at_which_a_plan_hung_is_shown_when_nobody_waits_any_more(service: Service, sender: Any) -> None:
+    sender(0, 1, ["run", "stdout", "Do you want to continue? [Y/n] "])
+    assert printed(service, sender.deployment_id) == []
+    with pytest.raises(http.AgentTimeout):
+        stored.withdraw(service.database, sender.guest.id, "plan-1", 1, http.why_no_answer)
+    assert text_of(printed(service, sender.deployment_id)) == "Do you want to continue? [Y/n] "

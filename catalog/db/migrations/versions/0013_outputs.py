@@ -43,8 +43,9 @@ def upgrade() -> None:
         sa.Column("text", LONG_TEXT, nullable=False),
         sa.Column("created", MOMENT, nullable=False),
         sa.ForeignKeyConstraint(
-            ["deployment_id"], ["deployments.id"], name="fk_output_chunks_deployment_id", ondelete="CASCADE"
+            ["plan_id"], ["output_streams.plan_id"], name="fk_output_chunks_plan_id", ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("deployment_id", "number", name="pk_output_chunks"),
     )
+    op.create_index("ix_output_chunks_plan_id", "output_chunks", ["plan_id"], unique=False)
     op.add_column("agents", sa.Column("boots", LONG_TEXT, nullable=True))
