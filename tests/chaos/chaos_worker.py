@@ -116,10 +116,10 @@ def main(orders: Orders) -> None:
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     log = _Log(orders.log)
     database = _OneAtATime(orders.database) if orders.database.startswith("sqlite") else base.Database(orders.database)
-    keys.configure(database, config.load())
-    deployments.end_idle_transactions(database, orders.idle)
-    if orders.clock is not None:
+    if orders.clock is not None:  # before anything connects: connections are kept
         _set_clock(database, orders.clock)
+    deployments.end_idle_transactions(database, orders.idle)
+    keys.configure(database, config.load())
     worker.Lease = _lease_of(orders.doom, log, getattr(database, "mutex", threading.Lock()))  # type: ignore[misc]
     _tell_of_effects(log)
     stored.LOOK_SECONDS = 0.05
