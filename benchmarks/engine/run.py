@@ -1,9 +1,9 @@
 """Many deployments at once on several engine processes: `python benchmarks/engine/run.py [deployments [processes]]`.
 
-Real engine processes on PostgreSQL and RabbitMQ, where they answer (`CHANDLERY_TEST_POSTGRESQL`,
-`CHANDLERY_TEST_RABBITMQ`), else on SQLite and by polling. The cloud is a recording, which answers at once, and scripts
-do nothing: what is left is the engine's own work. That is told in processor time, which other work on the machine
-does not change. The exit status tells whether every goal is met.
+Real engine processes on PostgreSQL (or with `--database mariadb`) and RabbitMQ, where they answer
+(`CHANDLERY_TEST_POSTGRESQL`, `CHANDLERY_TEST_MARIADB`, `CHANDLERY_TEST_RABBITMQ`), else on SQLite and by polling. The
+cloud is a recording, which answers at once, and scripts do nothing: what is left is the engine's own work. That is told
+in processor time. The exit status tells whether every goal is met.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ NETWORK = {"?": {"type": "io.murano.resources.NeutronNetwork", "id": "network"},
 
 def main() -> int:
     chosen = _arguments()
-    with _database() as database, tempfile.TemporaryDirectory() as folder:
+    with _database(chosen.database) as database, tempfile.TemporaryDirectory() as folder:
         lock = _publish(database)
         conf, path = _configuration(database, Path(folder))
         processes = [_Process(path) for _ in range(chosen.processes)]
@@ -214,9 +214,15 @@ class _Process:
             self._process.wait()
 
 
+SERVERS = {
+    "postgresql": os.environ.get("CHANDLERY_TEST_POSTGRESQL", "postgresql+psycopg://postgres@127.0.0.1/postgres"),
+    "mariadb": os.environ.get("CHANDLERY_TEST_MARIADB", "mysql+pymysql://root@127.0.0.1/mysql"),
+}
+
+
 @contextlib.contextmanager
-def _database() -> Iterator[base.Database]:
-    url = os.environ.get("CHANDLERY_TEST_POSTGRESQL", "postgresql+psycopg://postgres@127.0.0.1/postgres")
+def _database(kind: str) -> Iterator[base.Database]:
+    url = SERVERS[kind]
     name = f"chandlery_bench_{base.new_id()[:8]}"
     admin = sa.create_engine(url, isolation_level="AUTOCOMMIT")
     try:
@@ -236,7 +242,7 @@ def _database() -> Iterator[base.Database]:
     finally:
         database.dispose()
         with admin.connect() as connection:
-            connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+            connection.exec_driver_sql(f"DROP DATABASE {name}" + (" WITH (FORCE)" if kind == "postgresql" else ""))
         admin.dispose()
 
 
@@ -248,6 +254,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("deployments", nargs="?", type=int, default=100)
     parser.add_argument("processes", nargs="?", type=int, default=2)
+    parser.add_argument("--database", choices=sorted(SERVERS), default="postgresql")
     return parser.parse_args()
 
 
