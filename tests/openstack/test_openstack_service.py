@@ -341,8 +341,8 @@ def test_a_trust_that_the_user_has_revoked_is_replaced_by_the_next_deployment(
     rest.request("POST", f"/environments/{environment_id}/sessions/{session}/deploy")
     assert lent() != [revoked]
     finished(rest, environment_id, "ready")
-    rest.request("DELETE", f"/environments/{environment_id}?abandon=true")
-    assert lent() == []
+    rest.request("DELETE", f"/environments/{environment_id}")
+    assert gone(rest, environment_id)
 
 
 def test_what_is_to_be_in_another_region_is_made_by_the_services_of_that_region(
