@@ -38,7 +38,7 @@ demo: setup
 	@$(BIN)/chandlery demo --data $(DATA) --port $(PORT) $(if $(EXIT),--exit)
 
 test: setup
-	@$(BIN)/python -m pytest -n 2 $(ARGS)
+	@$(BIN)/python -m pytest -n 3 $(ARGS)
 
 # Generated requests against a running service: every route of the OpenAPI document, every check of schemathesis.
 contract: setup
