@@ -24,6 +24,9 @@ LONGEST_WAIT = 4096  # characters of a line without an end that wait for it
 LONGEST_BEGINNING = 16384  # characters of a secret that wait for its end
 MOST_SECRETS = 500  # spellings that are looked for, secrets as they are first: each costs a search of all that is shown
 
+_SHORT = 64  # characters of a text that is likely to recur
+_MOST_SHOWN = 5000  # short texts that a veil remembers
+
 _NAMES = re.compile(r"token|pass|secret|trust_?id|signing_?key|private_?key|api_?key|access_?key", re.IGNORECASE)
 _HARMLESS = re.compile(r"bypass|compass|passage|passenger|passive|passport|passthrough", re.IGNORECASE)
 # What is recognised by what stands before it. Lengths have limits, so that no text takes longer than its length.
@@ -136,7 +139,16 @@ def spellings(known: Iterable[str]) -> frozenset[str]:
 
 def masked_text(text: str, known: Iterable[str] = ()) -> str:
     """The text without the known secrets, nor what follows `password=`, `token:` and the like."""
-    for secret in sorted(known, key=len, reverse=True):
+    return _masked(text, _longest_first(known))
+
+
+def _longest_first(known: Iterable[str]) -> tuple[str, ...]:
+    """Of secrets inside each other the outer one is hidden."""
+    return tuple(sorted(known, key=len, reverse=True))
+
+
+def _masked(text: str, ordered: tuple[str, ...]) -> str:
+    for secret in ordered:
         if secret not in text:
             continue
         if len(secret) >= SHORTEST_PART:
@@ -145,8 +157,10 @@ def masked_text(text: str, known: Iterable[str] = ()) -> str:
             text = re.sub(rf"(?<![^\W_]){re.escape(secret)}(?![^\W_])", MASK, text)
     small = text.lower()
     for words, pattern, replacement in _PATTERNS:
-        if any(word in small for word in words):
-            text = pattern.sub(replacement, text)
+        for word in words:  # plain loops: every text that is shown or kept comes through here
+            if word in small:
+                text = pattern.sub(replacement, text)
+                break
     return text
 
 
@@ -161,20 +175,26 @@ def masked(value: Any) -> Any:
 
 def hidden(value: Any, known: Iterable[str] = ()) -> Any:
     """A copy without secrets: neither under keys that name one, nor the known ones anywhere in its texts."""
-    return _hidden(value, frozenset(known) | spellings(found_in(value)))
+    return _hidden(value, _longest_first(frozenset(known) | spellings(found_in(value))), {})
 
 
-def _hidden(value: Any, known: frozenset[str]) -> Any:
+def _hidden(value: Any, ordered: tuple[str, ...], shown: dict[str, str]) -> Any:
+    """`shown` has what short texts are shown as: keys and types recur all over a template."""
+    if isinstance(value, str):
+        if len(value) > _SHORT:
+            return _masked(value, ordered)
+        told = shown.get(value)
+        if told is None:
+            told = shown[value] = _masked(value, ordered)
+        return told
     if isinstance(value, dict):
         return {
-            masked_text(key, known) if isinstance(key, str) else key: MASK
-            if hides(key, content)
-            else _hidden(content, known)
+            _hidden(key, ordered, shown): MASK if hides(key, content) else _hidden(content, ordered, shown)
             for key, content in value.items()
         }
     if isinstance(value, list | tuple):
-        return [_hidden(item, known) for item in value]
-    return masked_text(value, known) if isinstance(value, str) else value
+        return [_hidden(item, ordered, shown) for item in value]
+    return value
 
 
 class Veil:
@@ -182,7 +202,8 @@ class Veil:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._secrets: frozenset[str] = frozenset()
-        self._spellings: frozenset[str] = frozenset()
+        self._ordered: tuple[str, ...] = ()
+        self._shown: dict[str, str] = {}  # short texts as they are shown, as long as nothing new is learnt
         self._mutex = threading.Lock()
         self.learn(secrets)
 
@@ -192,15 +213,22 @@ class Veil:
             return
         with self._mutex:
             self._secrets |= frozenset(secrets)
-            self._spellings = spellings(self._secrets)
+            self._ordered, self._shown = _longest_first(spellings(self._secrets)), {}
 
     def text(self, text: str) -> str:
         """The text without what is known."""
-        return masked_text(text, self._spellings)
+        return _masked(text, self._ordered)
 
     def value(self, value: Any) -> Any:
         """A copy of a JSON value without what is known, and what its own keys call a secret."""
-        return hidden(value, self._spellings)
+        own = found_in(value)
+        with self._mutex:
+            secrets, ordered, shown = self._secrets, self._ordered, self._shown
+        if not own <= secrets or len(ordered) == MOST_SECRETS:  # then its own may be among those that were too many
+            return hidden(value, ordered)
+        if len(shown) > _MOST_SHOWN:
+            shown.clear()
+        return _hidden(value, ordered, shown)
 
 
 def safe_length(text: str, known: frozenset[str]) -> int:
