@@ -13,6 +13,7 @@ import collections
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -50,6 +51,8 @@ def main() -> int:
             idle = max(process.resident() for process in processes)
             notify = _announcer(conf)
             _run(database, notify, [_submit(database, lock, "warm", number) for number in range(chosen.processes * 4)])
+            for process in processes:
+                process.forget_cloud()
             before = [process.seconds() for process in processes]
             began = time.perf_counter()
             ids = [
@@ -60,13 +63,20 @@ def main() -> int:
             spent = [process.seconds() - start for process, start in zip(processes, before, strict=True)]
             peak = max(process.resident() for process in processes)
         finally:
-            for process in processes:
-                process.end()
-        return _tell(database, ids, idle=idle, peak=peak, spent=spent, wall=wall, most=most)
+            cloud = sum(process.end() for process in processes)
+        return _tell(database, ids, idle=idle, peak=peak, spent=spent, cloud=cloud, wall=wall, most=most)
 
 
 def _tell(
-    database: base.Database, ids: list[str], *, idle: float, peak: float, spent: list, wall: float, most: int
+    database: base.Database,
+    ids: list[str],
+    *,
+    idle: float,
+    peak: float,
+    spent: list,
+    cloud: float,
+    wall: float,
+    most: int,
 ) -> int:
     with database.reading() as session:
         rows = list(session.scalars(sa.select(deployments.Deployment).where(deployments.Deployment.id.in_(ids))))
@@ -78,15 +88,16 @@ def _tell(
     for row in rows:
         ends[row.project_id].append((row.finished - first).total_seconds() if row.finished else 0.0)
     means = sorted(sum(each) / len(each) for each in ends.values())
-    overhead = sum(spent) / len(ids) * 1000
+    overhead = (sum(spent) - cloud) / len(ids) * 1000
     print(f"{'database, broker':52} {database.engine.dialect.name}, {_broker().partition(':')[0] or 'none'}")
     print(
         f"{'deployments, with errors, taken over by another':52} {len(ids)}, {len(failed)}, {len(taken_over)}   goal 0"
     )
     print(f"{'at once, at most (sampled); processes':52} {most}; {len(spent)}")
     print(f"{'effects of a deployment':52} {effects / len(ids):.0f}")
-    print(f"{'processor time for a deployment':52} {overhead:.0f} ms   goal < {OVERHEAD:.0f} ms")
-    print(f"{'processor time for an effect':52} {sum(spent) / max(1, effects) * 1000:.1f} ms")
+    print(f"{'processor time for a deployment, its cloud not counted':52} {overhead:.0f} ms   goal < {OVERHEAD:.0f} ms")
+    print(f"{'the cloud, a recording of what it is asked':52} {cloud / len(ids) * 1000:.0f} ms")
+    print(f"{'processor time for an effect':52} {(sum(spent) - cloud) / max(1, effects) * 1000:.1f} ms")
     print(f"{'shares of the processes':52} {', '.join(f'{each / sum(spent):.0%}' for each in spent)}")
     print(f"{'all ended after; mean end, first and last project':52} {wall:.1f} s; {means[0]:.1f} s, {means[-1]:.1f} s")
     print(f"{'resident, idle; after the work':52} {idle:.0f} MB; {peak:.0f} MB   goal idle < {IDLE:.0f} MB")
@@ -205,13 +216,20 @@ class _Process:
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def end(self) -> None:
+    def forget_cloud(self) -> None:
+        """What the cloud took until now does not count."""
+        self._process.send_signal(signal.SIGUSR1)
+
+    def end(self) -> float:
+        """Stops it; the seconds of processor time that its cloud took."""
         self._process.terminate()
         try:
-            self._process.wait(60)
+            told, _ = self._process.communicate(timeout=60)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+            return 0.0
+        return float(told or 0.0)
 
 
 SERVERS = {

@@ -287,8 +287,9 @@ def hold(session: orm.Session, deployment_id: str, owner: str, fence: int, secon
     else the transaction writes is written by the lease's holder or not at all.
     """
     wanted = {"of": deployment_id, "by": owner, "under": fence, "seconds": seconds}
+    connection = session.connection()
     for state in (RUNNING, CANCELLING):
-        if _matched(session.execute(_HOLD, {**wanted, "in_state": state})) == 1:
+        if _matched(connection.execute(_HOLD, {**wanted, "in_state": state})) == 1:
             return state
     return None
 

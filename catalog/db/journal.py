@@ -50,7 +50,7 @@ def entries(session: orm.Session, deployment_id: str) -> list[JournalEntry]:
 def enter(session: orm.Session, rows: Sequence[Mapping[str, Any]]) -> None:
     """Writes effects that are certainly not there yet, each with all columns: intents, or all that came of them."""
     if rows:
-        session.execute(_ENTER, [dict(row) for row in rows] if len(rows) > 1 else dict(rows[0]))
+        session.connection().execute(_ENTER, [dict(row) for row in rows] if len(rows) > 1 else dict(rows[0]))
 
 
 def conclude(
@@ -58,7 +58,7 @@ def conclude(
 ) -> None:
     """Writes what came of an effect."""
     known = None if failure is None else dict(failure)
-    session.execute(
+    session.connection().execute(
         _CONCLUDE, {"of": deployment_id, "at": key, "outcome": outcome, "failure": known, "finished": now()}
     )
 
@@ -67,7 +67,7 @@ def deliver(session: orm.Session, deployment_id: str, deliveries: Mapping[int, s
     """Writes the places in which outcomes were handed to the program: `{number: key}`."""
     if deliveries:
         places = [{"of": deployment_id, "at": key, "delivery": number} for number, key in deliveries.items()]
-        session.execute(_DELIVER, places if len(places) > 1 else places[0])
+        session.connection().execute(_DELIVER, places if len(places) > 1 else places[0])
 
 
 def copy(session: orm.Session, deployment_id: str, given: Sequence[tuple[JournalEntry, bool]]) -> None:

@@ -24,6 +24,7 @@ LONGEST_WAIT = 4096  # characters of a line without an end that wait for it
 LONGEST_BEGINNING = 16384  # characters of a secret that wait for its end
 MOST_SECRETS = 500  # spellings that are looked for, secrets as they are first: each costs a search of all that is shown
 
+_SCALARS = frozenset((str, int, float, bool, type(None)))  # known by their class: to ask whether it maps costs more
 _SHORT = 64  # characters of a text that is likely to recur
 _MOST_SHOWN = 5000  # short texts that a veil remembers
 
@@ -86,17 +87,17 @@ def found_in(value: Any) -> frozenset[str]:
     waiting = [value]
     while waiting:
         current = waiting.pop()
-        if isinstance(current, Mapping):
+        if type(current) is dict or isinstance(current, Mapping):
             for key, content in current.items():
-                if isinstance(content, str):
+                if type(content) in _SCALARS:
                     if hides(key, content):
                         found.add(content)
                 elif hides(key, content):
-                    found.update(content)
+                    found.update(texts_in(content))
                 else:
                     waiting.append(content)
         elif isinstance(current, list | tuple):
-            waiting.extend(current)
+            waiting.extend(each for each in current if type(each) not in _SCALARS)
     found.discard(MASK)
     return frozenset(found)
 
