@@ -1,8 +1,7 @@
 """The life of one deployment, from its row to its ending (spec/engine-flow §4, §5).
 
-Packages of the lock, the model, `collect`, the action, `finalize`: run on a `DurableSystem`, so that a worker that
-takes over goes on where the last one stopped. Whatever fails, the deployment ends with the reason; a model that does
-not load destroys nothing.
+Its program (`engine.running`) runs on a `DurableSystem`, so that a worker that takes over goes on where the last one
+stopped. Whatever fails, the deployment ends with the reason.
 """
 
 from __future__ import annotations
@@ -10,19 +9,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import threading
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import dsl
-from catalog.db import base, deployments, environments, masking, resources, statuses
+from catalog.db import base, deployments, environments, masking, resources
 from engine import (
-    check,
     class_configs,
     closing,
-    destruction,
     effects,
     execution,
     holding,
@@ -31,12 +27,13 @@ from engine import (
     packages,
     progress,
     retry,
+    running,
     tags,
     traces,
 )
 from engine.clouds import ports, services
-from engine.journal import Journal, NonDeterministic
-from engine.lease import Draining, Lease, LeaseLost, TimeOver
+from engine.journal import Journal
+from engine.lease import Lease, TimeOver
 
 LOG = logging.getLogger(__name__)
 
@@ -132,16 +129,16 @@ class Deployments:
         self, held: Lease, row: deployments.Deployment, veil: masking.Veil
     ) -> tuple[closing.Ending, Journal | None]:
         if held.fence > self._settings.most_claims:
-            return _failed(
+            return running.failed(
                 f"The deployment was taken up {held.fence - 1} times and its worker died or stopped each time; it is "
                 f"not tried again"
             ), None
         if row.state == deployments.CANCELLING and row.fence == 1:
-            return _failed("The deployment was cancelled before it began."), None
+            return running.failed("The deployment was cancelled before it began."), None
         if row.retry_of is not None:
             gone = retry.take_over(held, row)
             if gone is not None:
-                return dataclasses.replace(_failed(gone), refused=gone), None
+                return dataclasses.replace(running.failed(gone), refused=gone), None
             row = held.read(lambda session: session.get_one(deployments.Deployment, held.deployment_id))
         self._limit(held, row)
         journal = Journal(held, veil)
@@ -149,13 +146,13 @@ class Deployments:
             refusal = self._refusal(held, row, journal)
             if refusal is not None:
                 return refusal, journal
-            program = _Program(held, row, journal, self, veil)
+            program = running.Run(held, row, journal, self, veil)
             return program.run(), journal
         except dsl.Interrupted:
             raise
         except Exception as error:  # a fault of ours; the user is told what it was, the log has the rest
             LOG.error("deployment %s: internal error\n%s", row.id, veil.text(traceback.format_exc()))
-            return _failed(f"Internal error: {type(error).__name__}: {error}", traceback.format_exc()), journal
+            return running.failed(f"Internal error: {type(error).__name__}: {error}", traceback.format_exc()), journal
 
     def _refusal(self, held: Lease, row: deployments.Deployment, journal: Journal) -> closing.Ending | None:
         """Why a deployment that is held to a plan must not begin. One that has begun goes on."""
@@ -225,184 +222,6 @@ class Deployments:
         )
 
 
-class _Program:
-    """One run of a deployment's program."""
-
-    def __init__(
-        self, held: Lease, row: deployments.Deployment, journal: Journal, engine: Deployments, veil: masking.Veil
-    ) -> None:
-        self._veil = veil
-        self._held = held
-        self._row = row
-        self._journal = journal
-        self._engine = engine
-        self._components = progress.Components(row.model, row.environment_id)
-        self._step = "load"  # what the deployment is doing, as reports say it
-        self._program: dsl.Program | None = None
-        self._system: execution.DurableSystem | None = None
-
-    def run(self) -> closing.Ending:
-        """How it ended, and what it leaves. Raises `dsl.Interrupted` when another worker shall go on with it."""
-        ending = self._ended()
-        if self._system is None:
-            return ending
-        return destruction.accounted(ending, self._row, self._program, self._system, self._components, self._held)
-
-    def _ended(self) -> closing.Ending:
-        try:
-            library = self._engine.library(self._row.lock, self._pause)
-        except (packages.PackageMissing, dsl.PackageError) as error:
-            return _failed(str(error))
-        except dsl.Interrupted as interruption:
-            return self._interrupted(None, interruption)
-        try:
-            system = self._system = self._engine.system(
-                self._held, self._row, self._journal, self._components, self._veil
-            )
-        except ports.CloudError as error:  # no way into the cloud
-            return _failed(str(error))
-        runtime = self._engine.runtime(library, system)
-        model = models.for_engine(self._row.model, self._row.environment_id)
-        program: dsl.Program | None = None
-        try:
-            program = self._program = runtime.load(model)
-            self._components.program = program
-            self._step = "collect"
-            program.collect()
-            self._step = "act"
-            return self._act(program, system)
-        except dsl.Interrupted as interruption:
-            return self._interrupted(program, interruption)
-        except dsl.DslError as error:
-            if program is None:
-                return closing.Ending(complaints=tuple(_why_not_loaded(library, model, system.natives, error)))
-            return closing.Ending(
-                complaints=(self._complaint(error, system),),
-                model=self._as_it_stands(program),
-                places=self._places(error, system),
-            )
-        finally:
-            if program is not None:
-                program.discard()
-
-    def _pause(self, seconds: float) -> None:
-        """Waits while packages can not be fetched; raises what ends the deployment meanwhile."""
-        ended = threading.Event()
-        with self._held.watched(ended.set):
-            ended.wait(seconds)
-        self._held.check()
-
-    def _interrupted(self, program: dsl.Program | None, interruption: dsl.Interrupted) -> closing.Ending:
-        """The ending of a program that was stopped for good. Raises when another worker shall go on with it.
-
-        A program with several threads tells of the interruption of another thread only; the lease knows the reason.
-        """
-        reason = self._held.interruption or interruption.__cause__ or interruption
-        if isinstance(reason, LeaseLost | Draining):
-            raise reason
-        trace = "".join(traceback.format_exception(interruption))
-        LOG.warning("deployment %s: stopped: %s", self._row.id, self._veil.text(f"{reason}\n{trace}"))
-        message = str(reason)
-        if not isinstance(reason, dsl.Interrupted | dsl.DslError):
-            message = f"Internal error: {type(reason).__name__}: {reason}"
-        about = statuses.About(component=self._components.of(None), step=self._step)
-        complaint = closing.Complaint(message=message, about=about)
-        refused = message if isinstance(reason, NonDeterministic | dsl.NonDeterministic) else None
-        return closing.Ending(complaints=(complaint,), model=self._as_it_stands(program), refused=refused)
-
-    def _act(self, program: dsl.Program, system: execution.DurableSystem) -> closing.Ending:
-        value: Any = None
-        complaints: list[closing.Complaint] = []
-        places: set[str] = set()
-        try:
-            if self._row.action is not None:
-                action = self._row.action
-                self._step = str(action["method"])
-                value = program.call(
-                    action["object_id"], action["method"], exposed_only=True, **(action.get("args") or {})
-                )
-        except dsl.DslError as error:
-            complaints.append(self._complaint(error, system))
-            places |= self._places(error, system)
-            if isinstance(error, dsl.LimitExceeded | dsl.NonDeterministic):  # no code of the package runs any more
-                return closing.Ending(
-                    complaints=complaints, model=self._as_it_stands(program), places=frozenset(places)
-                )
-        self._step = "finalize"
-        try:
-            model = program.finalize()
-        except dsl.DslError as error:
-            complaints.append(self._complaint(error, system))
-            places |= self._places(error, system)
-            return closing.Ending(complaints=complaints, model=self._as_it_stands(program), places=frozenset(places))
-        for each in program.swallowed:  # what the language only says that it was
-            LOG.warning("deployment %s: %s", self._row.id, self._veil.text(complaint_of(each.error).details or ""))
-        complaints.extend(_stacks_left(self._row, system, self._components))
-        if self._row.kind == "delete" and not models.is_empty(model):
-            complaints.append(closing.Complaint(message="The deletion left objects in the environment's model."))
-        places |= self._places_of_destruction(program, system)
-        return closing.Ending(
-            value=value,
-            complaints=complaints,
-            model=model,
-            places=frozenset(places | set(system.complained)),
-            warnings=() if complaints else tuple(_strays(self._row, system)),
-        )
-
-    def _complaint(self, error: dsl.DslError, system: execution.DurableSystem) -> closing.Complaint:
-        """What a failed program has to say, about the effect that failed if it was one."""
-        effect = next((system.troubles[place] for place in sorted(dsl.places(error)) if place in system.troubles), None)
-        if effect is None:
-            about = statuses.About(component=self._components.of(None), step=self._step)
-        else:
-            about = self._components.about(effect)
-        return dataclasses.replace(complaint_of(error), about=about)
-
-    def _places(self, error: dsl.DslError, system: execution.DurableSystem) -> frozenset[str]:
-        """Where a retry begins; nowhere but at what was under way, where nothing failed but time or patience."""
-        if isinstance(error, dsl.LimitExceeded | dsl.NonDeterministic):
-            return frozenset()
-        return frozenset({*dsl.places(error), *system.complained})
-
-    def _places_of_destruction(self, program: dsl.Program, system: execution.DurableSystem) -> set[str]:
-        """The same for what destructors failed with: effects that failed in them; of a deletion, whatever it was."""
-        found = {effect.key for effect, _ in system.failures if effect.name == "heat.delete"}
-        for each in program.swallowed:
-            places = dsl.places(each.error)
-            if self._row.kind == "delete" or places & system.troubles.keys():
-                found |= places
-        return found
-
-    def _as_it_stands(self, program: dsl.Program | None) -> Mapping[str, Any] | None:
-        """The model after the program was stopped, nothing destroyed; None if it can not be told any more.
-
-        Objects that were to be destroyed and may not have been stay in ObjectsCopy, with their attributes: the next
-        deployment destroys them.
-        """
-        if program is None:
-            return None
-        try:
-            model = program.dump()
-        except (dsl.DslError, dsl.Interrupted):
-            trace = self._veil.text(traceback.format_exc())
-            LOG.warning("deployment %s: the model could not be kept\n%s", self._row.id, trace)
-            return None
-        submitted = self._row.model
-        copied = model["ObjectsCopy"]
-        if self._step in ("load", "collect"):
-            copied = submitted.get("ObjectsCopy")
-        else:
-            loaded = models.for_engine(submitted, self._row.environment_id)["Objects"]
-            if not models.ids(loaded) <= models.ids(model["Objects"]):  # the program let go of some
-                copied = loaded
-        known = {tuple(row[:3]) for row in model["Attributes"]}
-        orphans = models.ids(copied) - models.ids(model["Objects"])
-        forgotten = [
-            row for row in submitted.get("Attributes") or [] if tuple(row[:3]) not in known and row[0] in orphans
-        ]
-        return {**model, "ObjectsCopy": copied, "Attributes": [*model["Attributes"], *forgotten]}
-
-
 def context_of(
     row: deployments.Deployment, settings: EngineSettings, check: Callable[[], None] | None = None
 ) -> effects.Context:
@@ -422,12 +241,6 @@ def context_of(
     )
 
 
-def complaint_of(error: dsl.DslError) -> closing.Complaint:
-    """What a failed program has to say: the message, and the trace in the package's own lines."""
-    details = error.formatted() if isinstance(error, dsl.Thrown | dsl.LimitExceeded) else str(error)
-    return closing.Complaint(message=getattr(error, "message", None) or str(error), details=details)
-
-
 def _within(ending: closing.Ending, largest: int) -> closing.Ending:
     """The ending, without a model or a result that the database could not take."""
     model, result = _size(ending.model), _size(ending.value)
@@ -445,44 +258,3 @@ def _size(value: Any) -> int:
 def _and_too_large(ending: closing.Ending, what: str, size: int, largest: int) -> tuple[closing.Complaint, ...]:
     message = f"The {what} has become {size} bytes long, of which the database takes {largest} at most."
     return (*ending.complaints, closing.Complaint(message=message))
-
-
-def _failed(message: str, details: str | None = None) -> closing.Ending:
-    return closing.Ending(complaints=(closing.Complaint(message=message, details=details),))
-
-
-def _why_not_loaded(
-    library: dsl.Library, model: Mapping[str, Any], natives: Mapping[str, type], error: dsl.DslError
-) -> Iterable[closing.Complaint]:
-    """All that is wrong with the model, where the check finds it; else what loading it stumbled over."""
-    found = check.violations(library, model, natives)
-    if not found:
-        return [complaint_of(error)]
-    details = complaint_of(error).details
-    return [
-        closing.Complaint(message=str(violation), entity_id=violation.object_id, details=details) for violation in found
-    ]
-
-
-def _strays(row: deployments.Deployment, system: execution.DurableSystem) -> Iterable[closing.Complaint]:
-    """Stacks of the deployment that was retried for which this one had no use."""
-    for name in retry.untouched(row, system.pushed):
-        yield closing.Complaint(
-            message=f"Stack {name!r} was made by the deployment that was retried, after its failure, and this one had "
-            f"no use for it: it may still run. Look at it, and delete it if it does."
-        )
-
-
-def _stacks_left(
-    row: deployments.Deployment, system: execution.DurableSystem, components: progress.Components
-) -> Iterable[closing.Complaint]:
-    """Failures to delete stacks, which destructors must not hide: what runs on unseen is paid for."""
-    for effect, failure in system.failures:
-        if effect.name == "heat.delete":
-            stack: Any = effect.arguments["stack"]
-            name = stack["name"]
-            yield closing.Complaint(
-                message=f"Stack {name!r} could not be deleted and may still run: {failure.message}",
-                entity_id=effect.object_id or row.environment_id,
-                about=components.about(effect),
-            )
