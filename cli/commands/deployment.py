@@ -29,7 +29,7 @@ def register(subparsers: Any, shared: argparse.ArgumentParser) -> None:
     sessions.add_session_options(deploy_)
     deploy_.set_defaults(run=deploy)
 
-    group = subparsers.add_parser("deployment", help="deployments of an environment: list, follow, output, retry")
+    group = subparsers.add_parser("deployment", help="deployments: list, follow, output, cancel, retry")
     actions = group.add_subparsers(metavar="ACTION", required=True)
     list_ = actions.add_parser("list", parents=[shared], help="newest first")
     list_.add_argument("environment", metavar="ENVIRONMENT", help="id or name")
@@ -44,6 +44,11 @@ def register(subparsers: Any, shared: argparse.ArgumentParser) -> None:
     output_.add_argument("environment", metavar="ENVIRONMENT", help="id or name")
     output_.add_argument("deployment", nargs="?", metavar="ID", help="default: the newest")
     output_.set_defaults(run=show_output)
+    cancel_ = actions.add_parser("cancel", parents=[shared], help="end a deployment that is under way")
+    cancel_.add_argument("environment", metavar="ENVIRONMENT", help="id or name")
+    cancel_.add_argument("deployment", nargs="?", metavar="ID", help="default: the newest")
+    cancel_.add_argument("--wait", action="store_true", help="stream the reports until it has ended")
+    cancel_.set_defaults(run=cancel)
     retry_ = actions.add_parser("retry", parents=[shared], help="go on with a failed deployment, from the failed step")
     retry_.add_argument("environment", metavar="ENVIRONMENT", help="id or name")
     retry_.add_argument("deployment", nargs="?", metavar="ID", help="default: the newest")
@@ -102,6 +107,18 @@ def show_output(call: Call) -> int:
         call.output.result(chunks, "Its scripts have printed nothing that was kept.")
     for chunk in chunks if call.output.format != "json" else ():
         _say_printed(call, chunk)
+    return errors.OK
+
+
+def cancel(call: Call) -> int:
+    """End a deployment at its next step; with --wait when it has ended, which is what was wanted."""
+    identifier = sessions.identify(call, call.options.environment)
+    wanted = call.options.deployment or newest_deployment(call, identifier)["id"]
+    call.client.request("POST", f"/environments/{identifier}/deployments/{wanted}/cancel")
+    if call.options.wait:
+        follow(call, identifier, wanted)
+        return errors.OK
+    call.output.result({"cancelled": wanted}, f"Deployment {wanted} ends at its next step. What it has made stays.")
     return errors.OK
 
 

@@ -15,7 +15,7 @@ COLUMNS = {"name": "Name", "status": "Status", "version": "Version", "updated": 
 
 def register(subparsers: Any, shared: argparse.ArgumentParser) -> None:
     """Add the subcommands."""
-    group = subparsers.add_parser("environment", help="environments: create, compose, check, show, delete")
+    group = subparsers.add_parser("environment", help="environments: create, compose, check, show, delete, receipt")
     actions = group.add_subparsers(metavar="ACTION", required=True)
 
     list_ = actions.add_parser("list", parents=[shared], help="environments of this project")

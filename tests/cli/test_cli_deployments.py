@@ -61,6 +61,20 @@ def test_what_the_engine_does_is_told_to_who_asks(capsys):
 
 
 @pytest.mark.parametrize(("named", "meant"), [(None, "newest"), ("older", "older")])
+def test_a_deployment_is_cancelled(capsys, named, meant):
+    service = Service()
+    assert deployment.cancel(call(service, deployment=named)) == errors.OK
+    assert service.asked[-1] == ("POST", f"/environments/e1/deployments/{meant}/cancel")
+    assert f"Deployment {meant} ends at its next step." in capsys.readouterr().out
+
+
+def test_who_waits_for_the_end_of_a_cancelled_deployment_got_what_was_wanted():
+    service = Service(last=FAILED)
+    assert deployment.cancel(call(service, wait=True)) == errors.OK
+    assert [path.rpartition("/")[2] for _method, path in service.asked[-2:]] == ["cancel", "events"]
+
+
+@pytest.mark.parametrize(("named", "meant"), [(None, "newest"), ("older", "older")])
 def test_a_failed_deployment_goes_on(capsys, named, meant):
     service = Service()
     assert deployment.retry(call(service, deployment=named)) == errors.OK
