@@ -285,7 +285,11 @@ def _handler(heat: Heat) -> type[http.server.BaseHTTPRequestHandler]:
 
         def answer(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
-            body = json.loads(self.rfile.read(length)) if length else None
+            sent = self.rfile.read(length)
+            if len(sent) < length:  # who asked was killed in the middle of it
+                self.close_connection = True
+                return
+            body = json.loads(sent) if sent else None
             status, content, fault = heat.answer(self.command, self.path, body)
             if fault is Fault.SLOW:
                 time.sleep(heat.slow_seconds)
