@@ -90,6 +90,9 @@ class Soak:
             self._kills.append((workers[place].pid, time.monotonic()))
             os.kill(workers[place].pid, signal.SIGKILL)
             workers[place].join()
+            self._busy([])  # what the dead one has told is read before its number is another one's
+            self._wrote.discard(workers[place].pid)
+            self._ready.discard(workers[place].pid)
             workers[place] = world.worker(concurrency=chosen.concurrency)
             if len(self._kills) % 100 == 0:
                 ended = len(self._ids) - len(self._open)
@@ -164,27 +167,30 @@ class Soak:
         """Seconds from each kill until a successor wrote to the journal of what the killed one had; deployments that
         nobody went on with. A successor that was killed before it wrote is not one: its own kill counts.
         """
-        killed = dict(self._kills)
+        killed = collections.defaultdict(list)  # numbers of processes come again: the next kill is a claimer's own
+        for pid, at in self._kills:
+            killed[pid].append(at)
         claims: dict[str, list[tuple[int, float, int]]] = collections.defaultdict(list)
-        writes: dict[tuple[str, int], float] = {}  # the first of a process to a deployment
+        writes: dict[tuple[str, int], list[float]] = collections.defaultdict(list)  # of a process to a deployment
         over: set[tuple[str, int]] = set()
         for entry in self._world.told():
             deployment_id = entry.get("deployment", "")
             if entry["what"] == "claimed":
                 claims[deployment_id].append((entry["fence"], entry["at"], entry["pid"]))
             elif entry["what"] == "wrote":
-                writes.setdefault((deployment_id, entry["pid"]), entry["at"])
+                writes[deployment_id, entry["pid"]].append(entry["at"])
             elif entry["what"] in ("ended", "left"):
                 over.add((deployment_id, entry["fence"]))
         seconds, never = [], []
         for deployment_id, made in claims.items():
             made.sort()
-            for (fence, _at, pid), later in zip(made, [*made[1:], None], strict=True):
-                if pid not in killed or (deployment_id, fence) in over:
+            for (fence, at, pid), later in zip(made, [*made[1:], None], strict=True):
+                died = _first(killed[pid], at)
+                if died is None or (deployment_id, fence) in over:
                     continue
-                wrote = None if later is None else writes.get((deployment_id, later[2]))
+                wrote = None if later is None else _first(writes[deployment_id, later[2]], later[1])
                 if wrote is not None:
-                    seconds.append(wrote - killed[pid])
+                    seconds.append(wrote - died)
                 elif later is None and not self._world.ended(deployment_id):
                     never.append(deployment_id)
         return seconds, never
@@ -195,6 +201,10 @@ class Soak:
             if self._world.seen(each) != self._calm:
                 found[each] = json.dumps(self._world.seen(each).state)[:500]
         return found
+
+
+def _first(times: list[float], since: float) -> float | None:
+    return next((each for each in times if each >= since), None)
 
 
 @contextlib.contextmanager
