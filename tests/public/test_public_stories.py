@@ -36,7 +36,7 @@ def test_a_package_goes_from_its_form_to_its_end(installation, caplog, name):
     assert environment.acted == environment.actions(own), "every action of the package's classes is called"
     loses_the_application(environment, story)
     is_deleted(environment)
-    failed = [record.getMessage() for record in caplog.records if ".destroy of" in record.getMessage()]
+    failed = [record.getMessage() for record in caplog.records if record.getMessage().startswith(".destroy of")]
     for text in failed:
         assert any(f"<{each}/" in text and text.endswith("ObjectDestroyedError") for each in story.doomed), text
 
