@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import dsl
-from engine import effects, models, secrets, steps, world
+from catalog.db import masking
+from engine import effects, models, steps, world
 from engine.clouds import recording, services
 
 CODE_SECONDS = 60.0  # of processor time for the package's code in a plan
@@ -90,8 +91,8 @@ def plan(asked: Question) -> dict[str, Any]:
         if program is not None:
             program.discard()
     # A package may hand a password on under any name; what the model calls a secret is hidden wherever it turns up.
-    known = secrets.of_model(loaded) | secrets.found_in(asked.action) | recorded.secrets
-    teller = steps.Teller(asked.key, secrets.spellings(known))
+    known = masking.of_model(loaded) | masking.found_in(asked.action) | recorded.secrets
+    teller = steps.Teller(asked.key, masking.spellings(known))
     told = [teller.told(step) for step in system.in_order(recorded.steps)]
     return {"steps": told, "hash": teller.digest_of(told), "moment": moment}
 
@@ -140,7 +141,7 @@ class PlanSystem(world.World):
         self._order: dict[str, int] = {}
 
     def perform(self, effect: dsl.Effect) -> Any:
-        self.context.veil.learn(secrets.found_in(effect.arguments))
+        self.context.veil.learn(masking.found_in(effect.arguments))
         try:
             self._deadline.check()
             with self._recorded.during(effect.key):

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine import secrets
+from catalog.db import masking
 
 LONGEST = 300  # characters of a text that are shown
 MOST_ITEMS = 50  # of a list or a map that are shown
@@ -105,14 +105,14 @@ class Teller:
 
     def _shown(self, value: Any, depth: int = 0) -> Any:
         if isinstance(value, Secret):
-            return secrets.MASK
+            return masking.MASK
         if isinstance(value, Opaque):
             digest = self.digest(value.text)[:12]
             return f"[{value.what}: {len(value.text):,} characters, digest {digest}]"
         if isinstance(value, Change):
             return self._change(value, depth)
         if isinstance(value, str):
-            return shortened(secrets.masked_text(value, self.known))
+            return shortened(masking.masked_text(value, self.known))
         if isinstance(value, bool | int | float) or value is None:
             return value
         if depth >= DEEPEST:
@@ -129,7 +129,7 @@ class Teller:
         shown: dict[str, Any] = {"path": self._shown(change.path)}
         sides = {"before": change.before, "after": change.after}
         if isinstance(change.before, str) and isinstance(change.after, str):
-            both = [secrets.masked_text(each, self.known) for each in (change.before, change.after)]
+            both = [masking.masked_text(each, self.known) for each in (change.before, change.after)]
             shown.update(zip(sides, parted(*both), strict=True))
         else:
             shown.update(
@@ -144,8 +144,8 @@ class Teller:
             if number == MOST_ITEMS:
                 shown["..."] = f"[shortened: {len(value) - MOST_ITEMS:,} more]"
                 break
-            hides = secrets.hides(name, item)
-            shown[self._shown(str(name))] = secrets.MASK if hides else self._shown(item, depth + 1)
+            hides = masking.hides(name, item)
+            shown[self._shown(str(name))] = masking.MASK if hides else self._shown(item, depth + 1)
         return shown
 
 

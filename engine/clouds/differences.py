@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from engine import secrets, steps
+from catalog.db import masking
+from engine import steps
 
 MOST_COMPARED = 500  # items of a list that are aligned; of longer ones each is compared with the one in its place
 
@@ -17,7 +18,7 @@ _PLAIN = re.compile(r"[A-Za-z_][\w-]*\Z")
 
 def between(path: str, before: Any, after: Any, name: str = "") -> Iterator[steps.Change]:
     """The differences at and below `path`; `name` is the key that the values stand under."""
-    if secrets.hides(name, before) or secrets.hides(name, after):
+    if masking.hides(name, before) or masking.hides(name, after):
         before, after = _hidden(before), _hidden(after)
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for key in {**after, **before}:
@@ -55,7 +56,7 @@ def _of_lists(path: str, before: list[Any], after: list[Any], name: str) -> Iter
 
 
 def _named(name: str, value: Any) -> Any:
-    return steps.Secret(value) if secrets.hides(name, value) else value
+    return steps.Secret(value) if masking.hides(name, value) else value
 
 
 def _hidden(value: Any) -> Any:

@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from engine import secrets, steps
+from catalog.db import masking
+from engine import steps
 
 
 def of_plan(server: str, plan: Mapping[str, Any], timeout: float | None, *, waits: bool = True) -> steps.Step:
@@ -34,7 +35,7 @@ def of_plan(server: str, plan: Mapping[str, Any], timeout: float | None, *, wait
     details = {
         "plan": title,
         **details,
-        "parameters": secrets.hidden(parameters),
+        "parameters": masking.hidden(parameters),
         "body": str(plan.get("Body") or ""),
         "timeout": timeout,
         "waits": waits,
